@@ -1,0 +1,1 @@
+"""Makes job specs true: watches files, runs containers, writes back what happened."""

@@ -1,0 +1,141 @@
+"""StatusStore, ControlStore, EventLog: values in, atomic files out, and back."""
+
+import errno
+import os
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from opeva_specs.model import is_job_id
+from opeva_specs.status import JobStatus, Wish, rfc3339
+from opeva_specs.volume import SharedVolume
+
+MAX_STATUS_BYTES = 16 * 2**20
+MAX_WISH_BYTES = 64 * 1024
+CONFIRM_DELETIONS = "confirm-deletions"
+
+
+class Damaged(ValueError):
+    """A file of ours is there but cannot be read as what it should be."""
+
+
+class StatusStore:
+    """`status/<job_id>.json`: one writer (the operator), any number of readers."""
+
+    def __init__(self, volume: SharedVolume) -> None:
+        self._volume = volume
+
+    def names(self) -> list[str]:
+        """Every job that has a status file; raises OSError when the folder cannot be listed."""
+        return _names(self._volume, "status")
+
+    def read(self, name: str) -> JobStatus | None:
+        """The status, None if there is none; raises Damaged, or OSError when nobody can tell."""
+        try:
+            return JobStatus.model_validate_json(self._volume.read(f"status/{name}.json", MAX_STATUS_BYTES))
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise Damaged(f"cannot read status/{name}.json: {error.error_count()} errors") from error
+
+    def write(self, status: JobStatus, *, durable: bool) -> None:
+        """Replace the file as a whole; durable for what is accepted or has ended."""
+        self._volume.write(f"status/{status.metadata.name}.json", status.to_json(), durable=durable)
+
+    def remove(self, name: str) -> None:
+        """Forget the job; fine when it is forgotten already."""
+        self._volume.remove(f"status/{name}.json", durable=True)
+
+
+class ControlStore:
+    """`control/<job_id>.json`: one imperative wish per job; the last one wins."""
+
+    def __init__(self, volume: SharedVolume) -> None:
+        self._volume = volume
+
+    def names(self) -> list[str]:
+        """Every job that somebody wishes something of."""
+        return _names(self._volume, "control")
+
+    def read(self, name: str) -> Wish | None:
+        """The wish, None if there is none; raises Damaged, or OSError when nobody can tell."""
+        try:
+            return Wish.model_validate_json(self._volume.read(f"control/{name}.json", MAX_WISH_BYTES))
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise Damaged(f"cannot read control/{name}.json: {error.error_count()} errors") from error
+
+    def write(self, name: str, wish: Wish) -> None:
+        """Make the wish, durable once this returns."""
+        data = wish.model_dump_json(by_alias=True, exclude_none=True, indent=1).encode() + b"\n"
+        self._volume.write(f"control/{name}.json", data, durable=True)
+
+    def remove(self, name: str) -> None:
+        """Take the wish away: it is recorded in the status, or void."""
+        self._volume.remove(f"control/{name}.json")
+
+
+class EventLog:
+    """`state/jobs/<job_id>/events.jsonl`: what happened to a job, oldest first; each line may carry the whole status."""
+
+    def __init__(self, volume: SharedVolume) -> None:
+        self._volume = volume
+
+    def append(
+        self,
+        name: str,
+        now: datetime,
+        reason: str,
+        message: str,
+        *,
+        status: JobStatus | None = None,
+        durable: bool = False,
+    ) -> None:
+        """Add one event; durable for the last one of a generation."""
+        event: dict[str, Any] = {"at": rfc3339(now), "reason": reason, "message": message}
+        if status is not None:
+            event["object"] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        self._volume.append(_events(name), orjson.dumps(event) + b"\n", durable=durable)
+
+    def last_status(self, name: str) -> JobStatus | None:
+        """The newest status that the events tell of; None when there are no events."""
+        try:
+            data = self._volume.read(_events(name), 256 * 2**20)
+        except FileNotFoundError:
+            return None
+        for line in reversed(data.splitlines()):
+            found = _status_in(line)
+            if found is not None:
+                return found
+        return None
+
+
+def _status_in(line: bytes) -> JobStatus | None:
+    try:
+        event = orjson.loads(line)
+        return JobStatus.model_validate(event["object"]) if "object" in event else None
+    except ValueError:  # a line torn by a crash: the one before it counts
+        return None
+
+
+def _events(name: str) -> str:
+    return f"state/jobs/{name}/events.jsonl"
+
+
+def _names(volume: SharedVolume, folder: str) -> list[str]:
+    found = (PurePosixPath(entry) for entry in _listed(volume, folder))
+    return [path.stem for path in found if path.suffix == ".json" and is_job_id(path.stem)]
+
+
+def _listed(volume: SharedVolume, folder: str) -> list[str]:
+    with volume.folder(folder) as folder_fd:
+        return os.listdir(folder_fd)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a write failed for want of room (space, files or quota)."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,0 +1,211 @@
+"""Guarded YAML: bytes to plain trees with positions, in one pass over libyaml's events.
+
+Nothing is composed before it is judged, so nesting, aliases and merge keys cannot exhaust the process: libyaml's
+composer dies of 30,000 nested brackets, and 450 bytes of merge keys cost seconds; its event parser bears both.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 64
+MAX_NODES = 10_000
+
+Path = tuple[str | int, ...]
+
+_NULL = {"", "~", "null", "Null", "NULL"}
+_BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})|0x[0-9a-fA-F]{1,15}")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
+_OLD_READINGS: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Where a node stands (line and column count from 1), and the word it was written as."""
+
+    line: int
+    column: int
+    raw: str = ""
+    is_ambiguous: bool = False
+
+
+class YamlError(ValueError):
+    """The text is not YAML that we take: says why, and where."""
+
+    def __init__(self, reason: str, message: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(message)
+        self.reason, self.message, self.line, self.column = reason, message, line, column
+
+
+@dataclass(slots=True, kw_only=True)
+class Tree:
+    """One document: plain dicts, lists, text, numbers, booleans and None; and where each of them stood."""
+
+    value: Any = None
+    marks: dict[Path, Mark] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A mapping or list whose end has not come yet."""
+
+    value: dict[str, Any] | list[Any]
+    path: Path
+    key: str | None = None
+
+
+def read_trees(data: bytes) -> list[Tree]:
+    """All documents of a file; raises YamlError at the first thing that cannot be taken."""
+    text = _decode(data)
+    try:
+        return list(_trees(text))
+    except yaml.YAMLError as error:
+        raise _syntax_error(error) from error
+    except ValueError as error:
+        if isinstance(error, YamlError):
+            raise
+        raise YamlError("Syntax", f"cannot read this as YAML: {str(error)[:120]}") from error
+
+
+def _decode(data: bytes) -> str:
+    if len(data) > MAX_BYTES:
+        raise YamlError("TooLarge", f"the file has {len(data)} bytes; a spec may have {MAX_BYTES}: use configPath")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise YamlError("Encoding", "the file is UTF-16: save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise YamlError("Encoding", "the file is not UTF-8: save it as UTF-8", line) from error
+
+
+def _syntax_error(error: yaml.YAMLError) -> YamlError:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    return YamlError("Syntax", f"cannot read this as YAML: {str(problem)[:120]}", line, column)
+
+
+def _trees(text: str) -> Iterator[Tree]:
+    builder: _Builder | None = None
+    nodes = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        match event:
+            case yaml.DocumentStartEvent():
+                builder = _Builder()
+            case yaml.DocumentEndEvent():
+                assert builder is not None  # libyaml never ends what it did not start
+                yield builder.tree
+            case yaml.NodeEvent() | yaml.CollectionEndEvent():
+                assert builder is not None
+                nodes += isinstance(event, yaml.NodeEvent)
+                if nodes > MAX_NODES:
+                    raise _refuse(event, "TooLarge", f"more than {MAX_NODES} values: use configPath")
+                builder.take(event)
+
+
+def _refuse(event: yaml.Event, reason: str, message: str) -> YamlError:
+    mark = event.start_mark
+    return YamlError(reason, message, mark.line + 1, mark.column + 1)
+
+
+class _Builder:
+    """Builds one document from its events, without recursion."""
+
+    def __init__(self) -> None:
+        self.tree = Tree()
+        self._stack: list[_Open] = []
+
+    def take(self, event: yaml.Event) -> None:
+        match event:
+            case yaml.AliasEvent():
+                raise _refuse(event, "AliasRefused", "aliases (*name) are not taken in specs: write the value out")
+            case yaml.CollectionEndEvent():
+                self._stack.pop()
+            case yaml.ScalarEvent():
+                _refuse_extras(event)
+                self._scalar(event)
+            case yaml.MappingStartEvent():
+                self._open(event, {})
+            case yaml.SequenceStartEvent():
+                self._open(event, [])
+
+    def _open(self, event: yaml.Event, value: dict[str, Any] | list[Any]) -> None:
+        _refuse_extras(event)
+        if len(self._stack) >= MAX_DEPTH:
+            raise _refuse(event, "TooDeep", f"nested more than {MAX_DEPTH} deep: use configPath")
+        path = self._place(event, value, "", False)
+        self._stack.append(_Open(value, path))
+
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
+        top = self._stack[-1] if self._stack else None
+        is_plain = event.style is None or event.style == ""
+        if top is not None and isinstance(top.value, dict) and top.key is None:
+            self._key(event, top, is_plain)
+            return
+        value, is_ambiguous = _resolve(event.value) if is_plain else (event.value, False)
+        self._place(event, value, event.value, is_ambiguous)
+
+    def _key(self, event: yaml.ScalarEvent, top: _Open, is_plain: bool) -> None:
+        key = event.value
+        if is_plain and key == "<<":
+            raise _refuse(event, "AliasRefused", "merge keys (<<) are not taken in specs: write the fields out")
+        value, is_ambiguous = _resolve(key) if is_plain else (key, False)
+        if not isinstance(value, str):
+            raise _refuse(event, "WrongType", f"the key {key[:40]!r} is not text: write it in quotes")
+        if key in top.value:
+            raise _refuse(event, "DuplicateKey", f"the key {key[:40]!r} stands here twice: keep one")
+        top.key = key
+        mark = event.start_mark
+        self.tree.marks[(*top.path, key)] = Mark(
+            line=mark.line + 1, column=mark.column + 1, raw=key, is_ambiguous=is_ambiguous
+        )
+
+    def _place(self, event: yaml.Event, value: Any, raw: str, is_ambiguous: bool) -> Path:
+        mark = event.start_mark
+        if not self._stack:
+            self.tree.value, path = value, ()
+        else:
+            top = self._stack[-1]
+            if isinstance(top.value, list):
+                path = (*top.path, len(top.value))
+                top.value.append(value)
+            elif top.key is None:
+                raise _refuse(event, "WrongType", "a key must be one word, not a list or a mapping")
+            else:
+                path = (*top.path, top.key)
+                top.value[top.key] = value
+                is_ambiguous = is_ambiguous or self.tree.marks[path].is_ambiguous
+                top.key = None
+        self.tree.marks[path] = Mark(line=mark.line + 1, column=mark.column + 1, raw=raw, is_ambiguous=is_ambiguous)
+        return path
+
+
+def _refuse_extras(event: yaml.NodeEvent) -> None:
+    if event.anchor is not None:
+        raise _refuse(event, "AliasRefused", "anchors (&name) are not taken in specs: write the value out")
+    if getattr(event, "tag", None) is not None:
+        raise _refuse(event, "TagRefused", "tags (!name) are not taken in specs: remove it")
+
+
+def _resolve(word: str) -> tuple[Any, bool]:
+    """The value of an unquoted word, and whether older YAML reads the word as something else than text."""
+    if word in _NULL:
+        return None, False
+    if word in _BOOL:
+        return _BOOL[word], False
+    if _INT.fullmatch(word):
+        return int(word, 16 if word.startswith("0x") else 10), False
+    if _FLOAT.fullmatch(word) and abs(float(word)) < float("inf"):
+        return float(word), False
+    return word, _old_reading_differs(word)
+
+
+def _old_reading_differs(word: str) -> bool:
+    candidates = [*_OLD_READINGS.get(word[:1], []), *_OLD_READINGS.get(None, [])]  # type: ignore[call-overload]
+    return any(pattern.match(word) for _, pattern in candidates)
