@@ -80,7 +80,7 @@ class ControlStore:
 
 
 class EventLog:
-    """`state/jobs/<job_id>/events.jsonl`: what happened to a job, oldest first; each line may carry the whole status."""
+    """`state/jobs/<job_id>/events.jsonl`: what happened to a job, oldest first; a line may carry the whole status."""
 
     def __init__(self, volume: SharedVolume) -> None:
         self._volume = volume
