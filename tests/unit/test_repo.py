@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+
+from opeva_specs.settings import variables
 
 ROOT = Path(__file__).parents[2]
 SOURCE_ROOTS = ("operator", "api", "specs", "cli")
@@ -129,6 +132,13 @@ def test_console_scripts_are_functions() -> None:
     for target in scripts.values():
         module, function = target.split(":")
         assert callable(getattr(importlib.import_module(module), function)), target
+
+
+def test_compose_hands_on_every_setting_that_it_does_not_fix_itself() -> None:
+    fixed = {"OPEVA_SHARED_DATA", "OPEVA_SHARED_DATA_HOST", "OPEVA_API_HOST", "OPEVA_API_PORT", "DOCKER_HOST"}
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    known = {name for name, _, _ in variables()}
+    assert set(compose["x-service"]["environment"]) == known - fixed
 
 
 def test_no_module_is_named_like_one_of_the_standard_library() -> None:
