@@ -17,6 +17,8 @@ apt() {
 }
 
 echo "installing $* with apt-get"
-# A fresh machine has no package lists, and an old one names versions that are gone: try first, update when that fails.
-apt install --yes --no-install-recommends "$@" >/dev/null 2>&1 ||
-    { apt update && apt install --yes --no-install-recommends "$@" >/dev/null; }
+if apt install --yes --no-install-recommends "$@" >/dev/null 2>&1; then exit 0; fi
+# A fresh machine has no package lists, and an old one names versions that are gone. One source that cannot be reached,
+# often somebody else's, is no reason to stop: what is missing then, the second try tells.
+apt update || echo "apt-get update failed, going on with the lists at hand" >&2
+apt install --yes --no-install-recommends "$@" >/dev/null
