@@ -69,7 +69,7 @@ class Settings(BaseModel):
     shared_data_host: Optional = Field(
         None,
         alias="OPEVA_SHARED_DATA_HOST",
-        description="The shared volume, as the Docker host sees it; found by itself if the operator runs in a container.",
+        description="The shared volume, as the Docker host sees it; an operator in a container finds it by itself.",
     )
     api_host: str = Field("127.0.0.1", alias="OPEVA_API_HOST", description="Address the API listens on.")
     api_port: int = Field(8000, alias="OPEVA_API_PORT", ge=0, le=65535, description="Port the API listens on.")

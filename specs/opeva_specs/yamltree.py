@@ -107,11 +107,18 @@ def _trees(text: str) -> Iterator[Tree]:
                 if nodes > MAX_NODES:
                     raise _refuse(event, "TooLarge", f"more than {MAX_NODES} values: use configPath")
                 builder.take(event)
+            case _:  # start and end of the stream
+                continue
 
 
 def _refuse(event: yaml.Event, reason: str, message: str) -> YamlError:
-    mark = event.start_mark
-    return YamlError(reason, message, mark.line + 1, mark.column + 1)
+    mark = _mark(event)
+    return YamlError(reason, message, mark.line, mark.column)
+
+
+def _mark(event: yaml.Event, raw: str = "", is_ambiguous: bool = False) -> Mark:
+    line, column = (event.start_mark.line + 1, event.start_mark.column + 1) if event.start_mark else (1, 1)
+    return Mark(line=line, column=column, raw=raw, is_ambiguous=is_ambiguous)
 
 
 class _Builder:
@@ -121,7 +128,7 @@ class _Builder:
         self.tree = Tree()
         self._stack: list[_Open] = []
 
-    def take(self, event: yaml.Event) -> None:
+    def take(self, event: yaml.NodeEvent | yaml.CollectionEndEvent) -> None:
         match event:
             case yaml.AliasEvent():
                 raise _refuse(event, "AliasRefused", "aliases (*name) are not taken in specs: write the value out")
@@ -134,8 +141,10 @@ class _Builder:
                 self._open(event, {})
             case yaml.SequenceStartEvent():
                 self._open(event, [])
+            case _:
+                raise _refuse(event, "Syntax", "cannot read this as YAML")
 
-    def _open(self, event: yaml.Event, value: dict[str, Any] | list[Any]) -> None:
+    def _open(self, event: yaml.NodeEvent, value: dict[str, Any] | list[Any]) -> None:
         _refuse_extras(event)
         if len(self._stack) >= MAX_DEPTH:
             raise _refuse(event, "TooDeep", f"nested more than {MAX_DEPTH} deep: use configPath")
@@ -161,15 +170,12 @@ class _Builder:
         if key in top.value:
             raise _refuse(event, "DuplicateKey", f"the key {key[:40]!r} stands here twice: keep one")
         top.key = key
-        mark = event.start_mark
-        self.tree.marks[(*top.path, key)] = Mark(
-            line=mark.line + 1, column=mark.column + 1, raw=key, is_ambiguous=is_ambiguous
-        )
+        self.tree.marks[(*top.path, key)] = _mark(event, key, is_ambiguous)
 
     def _place(self, event: yaml.Event, value: Any, raw: str, is_ambiguous: bool) -> Path:
-        mark = event.start_mark
+        path: Path = ()
         if not self._stack:
-            self.tree.value, path = value, ()
+            self.tree.value = value
         else:
             top = self._stack[-1]
             if isinstance(top.value, list):
@@ -182,7 +188,7 @@ class _Builder:
                 top.value[top.key] = value
                 is_ambiguous = is_ambiguous or self.tree.marks[path].is_ambiguous
                 top.key = None
-        self.tree.marks[path] = Mark(line=mark.line + 1, column=mark.column + 1, raw=raw, is_ambiguous=is_ambiguous)
+        self.tree.marks[path] = _mark(event, raw, is_ambiguous)
         return path
 
 
