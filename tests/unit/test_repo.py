@@ -141,6 +141,23 @@ def test_compose_hands_on_every_setting_that_it_does_not_fix_itself() -> None:
     assert set(compose["x-service"]["environment"]) == known - fixed
 
 
+def imported_by(source: str) -> set[str]:
+    """Name the top-level modules that a source imports, at its top or inside a function."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name.split(".")[0] for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def test_the_docker_library_is_imported_in_one_file() -> None:
+    modules = [file for root in SOURCE_ROOTS for file in (ROOT / root).rglob("*.py")]
+    importers = [str(file.relative_to(ROOT)) for file in modules if "docker" in imported_by(file.read_text())]
+    assert importers == ["operator/opeva_operator/docker_engine.py"]
+
+
 def test_no_module_is_named_like_one_of_the_standard_library() -> None:
     modules = [file for root in SOURCE_ROOTS for file in (ROOT / root).rglob("*.py")]
     shadows = [m for m in modules if m.stem in sys.stdlib_module_names and not m.stem.startswith("__")]
