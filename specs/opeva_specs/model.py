@@ -1,5 +1,6 @@
 """SimulationJob: the only definition of a job. Every schema, check and page is derived from it."""
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -28,11 +29,12 @@ _IMAGE = re.compile(
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
     r"(?:@sha256:[a-f0-9]{64})?$"
 )
-_CPU = re.compile(r"^(?:[0-9]+(?:\.[0-9]{1,3})?|[0-9]+m)$")
-_MEMORY = re.compile(r"^[0-9]+(?:\.[0-9]+)?(?:[kMGTP]|[KMGTP]i)?$")
+_CPU = re.compile(r"^(?:[0-9]{1,6}(?:\.[0-9]{1,3})?|[0-9]{1,9}m)$")
+_MEMORY = re.compile(r"^[0-9]{1,15}(?:\.[0-9]{1,9})?(?:[kMGTP]|[KMGTP]i)?$")
 _LABEL_KEY = re.compile(r"^(?:[a-z0-9][-a-z0-9.]{0,252}/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
 _LABEL_VALUE = re.compile(r"^(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+# Line ends and what turns the reading direction would forge lines of logs and tables.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 _UNITS = {
     "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,
@@ -53,10 +55,10 @@ def cpu_to_nano(quantity: str) -> int:
 
 
 def memory_to_bytes(quantity: str) -> int:
-    """Bytes of a Kubernetes quantity such as `512Mi`, `4G` or `1073741824`."""
+    """Bytes of a Kubernetes quantity such as `512Mi`, `4G` or `1073741824`, rounded up: 0 would mean no limit."""
     number = re.match(r"[0-9.]+", quantity)
     digits = number.group() if number else "0"
-    return int(float(digits) * _UNITS[quantity[len(digits) :]])
+    return math.ceil(float(digits) * _UNITS[quantity[len(digits) :]])
 
 
 def config_file(path: str) -> str:
@@ -105,9 +107,9 @@ def _contained(path: str) -> str:
 def _env_names(env: dict[str, str]) -> dict[str, str]:
     for key, value in env.items():
         if not _ENV_NAME.fullmatch(key):
-            raise ValueError(f"{key!r} cannot name an environment variable: use letters, digits and '_'")
+            raise ValueError(f"{key[:80]!r} cannot name an environment variable: use letters, digits and '_'")
         if "\x00" in value:
-            raise ValueError(f"the value of {key!r} holds a NUL character: remove it")
+            raise ValueError(f"the value of {key[:80]!r} holds a NUL character: remove it")
     return env
 
 

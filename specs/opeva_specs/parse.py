@@ -70,13 +70,16 @@ def parse(data: bytes) -> list[Document]:
     numbered = [(n, tree) for n, tree in enumerate(trees, 1) if tree.value is not None]
     if not numbered:
         raise SpecInvalid([_error(1, Mark(line=1, column=1), "", "Empty", "the file holds no job")])
-    documents, errors = [], []
+    documents: list[Document] = []
+    errors: list[SpecError] = []
     for number, tree in numbered:
         job, found = _job(number, tree)
         errors += found
-        if job is not None:
-            documents.append(Document(number=number, job=job, digest=digest(job.spec)))
-    errors += _same_names(documents)
+        if job is None:
+            continue
+        if any(job.metadata.name == known.job.metadata.name for known in documents):
+            errors.append(_same_name(number, tree, job.metadata.name))
+        documents.append(Document(number=number, job=job, digest=digest(job.spec)))
     if errors:
         raise SpecInvalid(errors)
     return documents
@@ -96,8 +99,12 @@ def _job(number: int, tree: Tree) -> tuple[SimulationJob | None, list[SpecError]
         job = SimulationJob.model_validate(_without_nulls(tree.value))
     except ValidationError as error:
         found = [_from_pydantic(number, tree, detail) for detail in error.errors(include_url=False)]
-        return None, sorted(errors + found, key=lambda e: (e.line, e.column))
-    return (None if errors else job), errors
+        return None, _in_order(errors + found)
+    return (None if errors else job), _in_order(errors)
+
+
+def _in_order(errors: list[SpecError]) -> list[SpecError]:
+    return sorted(errors, key=lambda error: (error.line, error.column))
 
 
 def _without_nulls(value: dict[str, Any]) -> dict[str, Any]:
@@ -112,17 +119,11 @@ def _without_nulls(value: dict[str, Any]) -> dict[str, Any]:
     return cleaned
 
 
-def _same_names(documents: list[Document]) -> list[SpecError]:
+def _same_name(number: int, tree: Tree, name: str) -> SpecError:
     """Two documents of one file with one name: the later one is the error."""
-    seen: set[str] = set()
-    errors = []
-    for document in documents:
-        name = document.job.metadata.name
-        if name in seen:
-            mark = Mark(line=1, column=1)
-            errors.append(_error(document.number, mark, "metadata.name", "DuplicateName", f"{name!r} stands twice"))
-        seen.add(name)
-    return errors
+    path = ("metadata", "name")
+    message = f"the name {name!r} stands in this file twice: give each job its own"
+    return _error(number, _mark(tree, path), _dotted(path), "DuplicateName", message)
 
 
 def _ambiguous(number: int, tree: Tree) -> list[SpecError]:
@@ -130,14 +131,14 @@ def _ambiguous(number: int, tree: Tree) -> list[SpecError]:
     return [
         _error(number, mark, _dotted(path), "Ambiguous", f"{mark.raw[:40]!r} means different things to different YAML "
                "readers: put it in quotes if it is text, or write true, false or a plain number")
-        for path, mark in tree.marks.items()
+        for path, mark in (*tree.keys.items(), *tree.marks.items())
         if mark.is_ambiguous and path[:2] == ("spec", "config") and len(path) > 2
     ]  # fmt: skip
 
 
 def _from_pydantic(number: int, tree: Tree, detail: ErrorDetails) -> SpecError:
     path = tuple(part for part in detail["loc"] if part != "[key]")
-    mark = _mark(tree, path)
+    mark = tree.keys[path] if detail["type"] == "extra_forbidden" else _mark(tree, path)
     reason, message = _explain(path, mark, detail)
     return _error(number, mark, _dotted(path), reason, message)
 

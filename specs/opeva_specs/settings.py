@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,30 +21,31 @@ def _list_of_text(value: Any) -> Any:
     """A JSON list or words between commas."""
     if not isinstance(value, str):
         return value
-    if value.strip().startswith("["):
-        return tuple(json.loads(value))
-    return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+    parts = json.loads(value) if value.startswith("[") else value.split(",")
+    trimmed = [part.strip().rstrip("/") if isinstance(part, str) else part for part in parts]
+    return tuple(part for part in trimmed if part != "")
 
 
 def _arguments(value: Any) -> Any:
     """A JSON list, or one line split as a shell would."""
     if not isinstance(value, str):
         return value
-    if value.strip().startswith("["):
+    if value.startswith("["):
         return tuple(json.loads(value))
     return tuple(shlex.split(value))
 
 
-_SIZES = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_SIZES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 def _size(value: Any) -> Any:
     """Bytes, or a number with K, M, G or T (with or without `iB`)."""
     if not isinstance(value, str):
         return value
-    text = value.strip().lower().removesuffix("b").removesuffix("i")
-    unit = _SIZES.get(text[-1:], 1)
-    return int(float(text.rstrip("kmgt")) * unit)
+    found = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([kmgt]?)(?:i?b)?", value.lower())
+    if found is None:
+        raise ValueError("give a number of bytes, or a number with K, M, G or T, such as '512M'")
+    return int(float(found[1]) * _SIZES[found[2]])
 
 
 def _blank_is_none(value: Any) -> Any:
@@ -59,7 +61,7 @@ Optional = Annotated[str | None, BeforeValidator(_blank_is_none)]
 class Settings(BaseModel):
     """What whoever runs the server may set; each field is one environment variable."""
 
-    model_config = ConfigDict(frozen=True, validate_by_name=True)
+    model_config = ConfigDict(frozen=True, validate_by_name=True, allow_inf_nan=False, str_strip_whitespace=True)
 
     shared_data: Path = Field(
         Path("/opt/opeva_shared_data"),
@@ -162,7 +164,7 @@ def _shown(value: Any) -> str:
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings in an environment; raises SettingsError that names the variable. Empty means not set."""
     known = {str(info.alias) for info in Settings.model_fields.values()}
-    given = {key: value for key, value in environ.items() if key in known and value.strip()}
+    given = {key: value.strip() for key, value in environ.items() if key in known and value.strip()}
     try:
         return Settings.model_validate(given)
     except (ValidationError, ValueError) as error:
@@ -175,4 +177,4 @@ def _sentence(error: ValueError, given: Mapping[str, str]) -> str:
     detail = error.errors(include_url=False)[0]
     variable = str(detail["loc"][0])
     reason = detail["msg"].removeprefix("Value error, ")
-    return f"cannot use {variable}={given.get(variable, '')!r}: {reason[:1].lower()}{reason[1:]}"
+    return f"cannot use {variable}={given.get(variable, '')[:80]!r}: {reason[:1].lower()}{reason[1:]}"

@@ -20,7 +20,13 @@ Path = tuple[str | int, ...]
 _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})|0x[0-9a-fA-F]{1,15}")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
+# A whole number too long for _INT is no float either: it would lose its last digits.
+_FLOAT = re.compile(
+    r"[-+]?(?:(?:\.[0-9]+|(?:0|[1-9][0-9]*)\.[0-9]*)(?:[eE][-+]?[0-9]{1,3})?|(?:0|[1-9][0-9]*)[eE][-+]?[0-9]{1,3})"
+)
+_NEW_OCTAL = re.compile(r"0o[0-7]+")
+_UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_JSON_ESCAPE = re.compile(r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|.)")
 _OLD_READINGS: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
 
 
@@ -44,10 +50,11 @@ class YamlError(ValueError):
 
 @dataclass(slots=True, kw_only=True)
 class Tree:
-    """One document: plain dicts, lists, text, numbers, booleans and None; and where each of them stood."""
+    """One document: plain dicts, lists, text, numbers, booleans and None; and where each value and key stood."""
 
     value: Any = None
     marks: dict[Path, Mark] = field(default_factory=dict)
+    keys: dict[Path, Mark] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -78,10 +85,29 @@ def _decode(data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise YamlError("Encoding", "the file is UTF-16: save it as UTF-8")
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise YamlError("Encoding", "the file is not UTF-8: save it as UTF-8", line) from error
+        line, column = _place_of(data[: error.start].decode("utf-8-sig"))
+        raise YamlError("Encoding", "the file is not UTF-8: save it as UTF-8", line, column) from error
+    if found := _UNPRINTABLE.search(text):
+        line, column = _place_of(text[: found.start()])
+        message = (
+            f"the file holds the control character U+{ord(found.group()):04X}: remove it, or write it as an escape"
+        )
+        raise YamlError("Syntax", message, line, column)
+    return _JSON_ESCAPE.sub(_joined, text) if text.lstrip().startswith("{") else text
+
+
+def _place_of(before: str) -> tuple[int, int]:
+    lines = before.split("\n")
+    return len(lines), len(lines[-1]) + 1
+
+
+def _joined(escape: re.Match[str]) -> str:
+    """JSON writes one character beyond U+FFFF as two escapes, which YAML refuses: join them."""
+    if escape[1] is None:
+        return escape[0]
+    return f"\\U{0x10000 + ((int(escape[1], 16) - 0xD800) << 10) + int(escape[2], 16) - 0xDC00:08x}"
 
 
 def _syntax_error(error: yaml.YAMLError) -> YamlError:
@@ -170,7 +196,7 @@ class _Builder:
         if key in top.value:
             raise _refuse(event, "DuplicateKey", f"the key {key[:40]!r} stands here twice: keep one")
         top.key = key
-        self.tree.marks[(*top.path, key)] = _mark(event, key, is_ambiguous)
+        self.tree.keys[(*top.path, key)] = _mark(event, key, is_ambiguous)
 
     def _place(self, event: yaml.Event, value: Any, raw: str, is_ambiguous: bool) -> Path:
         path: Path = ()
@@ -186,7 +212,6 @@ class _Builder:
             else:
                 path = (*top.path, top.key)
                 top.value[top.key] = value
-                is_ambiguous = is_ambiguous or self.tree.marks[path].is_ambiguous
                 top.key = None
         self.tree.marks[path] = _mark(event, raw, is_ambiguous)
         return path
@@ -200,7 +225,7 @@ def _refuse_extras(event: yaml.NodeEvent) -> None:
 
 
 def _resolve(word: str) -> tuple[Any, bool]:
-    """The value of an unquoted word, and whether older YAML reads the word as something else than text."""
+    """The value of an unquoted word, and whether another YAML version reads it as something else than text."""
     if word in _NULL:
         return None, False
     if word in _BOOL:
@@ -209,9 +234,11 @@ def _resolve(word: str) -> tuple[Any, bool]:
         return int(word, 16 if word.startswith("0x") else 10), False
     if _FLOAT.fullmatch(word) and abs(float(word)) < float("inf"):
         return float(word), False
-    return word, _old_reading_differs(word)
+    return word, _other_reading_differs(word)
 
 
-def _old_reading_differs(word: str) -> bool:
+def _other_reading_differs(word: str) -> bool:
+    if _NEW_OCTAL.fullmatch(word):
+        return True
     candidates = [*_OLD_READINGS.get(word[:1], []), *_OLD_READINGS.get(None, [])]  # type: ignore[call-overload]
     return any(pattern.match(word) for _, pattern in candidates)
