@@ -18,7 +18,8 @@ def open_world(simulator: Simulator, base: Path, observations: tuple[str, ...] |
     try:
         world = importlib.import_module("citylearn.citylearn").CityLearnEnv(schema)
     except (ArithmeticError, AttributeError, ImportError, LookupError, OSError, TypeError, ValueError) as error:
-        raise ConfigError(f"cannot load the data set {simulator.dataset_path}: {error!r:.300}") from error
+        reason = f"its schema has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ConfigError(f"cannot load the data set {simulator.dataset_path}: {reason:.300}") from error
     available = min(len(building.energy_simulation.hour) for building in world.buildings)
     if available < world.time_steps:
         last = world.simulation_start_time_step + available - 1

@@ -16,8 +16,17 @@ from citylearn_job.stop import Stopped
 
 log = logging.getLogger(__name__)
 
-# A server that does not answer must cost seconds; MLflow's own limits would cost many minutes.
-PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+# Defaults for what the environment leaves open. A server that does not answer must cost seconds, where MLflow's
+# own limits would cost many minutes; and a store of plain files, as older volumes hold, is fine for one run.
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+# Whoever stops a run waits for it: one short try, then the container must go.
+HASTE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
 
 class Tracking:
@@ -53,15 +62,19 @@ def tracked(experiment: str, run_name: str, params: Mapping[str, object], env: M
         outcome = "FINISHED"
     except Stopped:
         outcome = "KILLED"
+        os.environ.update(HASTE)
         raise
     finally:
         tracking.end(outcome)
 
 
 def _start(experiment: str, run_name: str, params: Mapping[str, object], env: Mapping[str, str]) -> Tracking:
-    for name, value in PATIENCE.items():
+    for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     mlflow = importlib.import_module("mlflow")
+    # Each retry, and each git command that the image lacks, would be a warning of its own.
+    for chatty in ("urllib3", "mlflow"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     found = mlflow.set_experiment(experiment)
     opened = mlflow.start_run(run_name=run_name, experiment_id=found.experiment_id).info.run_id
     with _forgiven("log the parameters"):
