@@ -134,7 +134,7 @@ Name = Annotated[
 ]
 Image = Annotated[
     str,
-    Field(max_length=512),
+    Field(max_length=512, json_schema_extra={"pattern": _IMAGE.pattern}),
     _matching(_IMAGE, "is not an image reference: write it like 'registry/name:tag'"),
 ]
 Cpu = Annotated[
@@ -149,14 +149,31 @@ Memory = Annotated[
     BeforeValidator(_number_as_quantity),
     _matching(_MEMORY, "is not an amount of memory: write it like '512Mi', '4Gi' or '2G'"),
     AfterValidator(_positive),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _MEMORY.pattern}, {"type": "integer"}]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _MEMORY.pattern}, {"type": "number"}]}),
 ]
 Word = Annotated[str, AfterValidator(_printable), Field(max_length=256)]
-ConfigPath = Annotated[str, Field(max_length=1024), AfterValidator(_contained)]
+ConfigPath = Annotated[
+    str,
+    Field(max_length=1024, json_schema_extra={"pattern": r"^[^/\\]+(?:/[^/\\]+)*$"}),
+    AfterValidator(_contained),
+]
 Argument = Annotated[str, Field(max_length=65536), AfterValidator(lambda v: _no_nul(v))]
-Env = Annotated[dict[str, str], AfterValidator(_env_names)]
-Labels = Annotated[dict[str, str], AfterValidator(_label_keys), AfterValidator(_label_values)]
-Annotations = Annotated[dict[str, str], AfterValidator(_label_keys)]
+Env = Annotated[
+    dict[str, str],
+    Field(json_schema_extra={"propertyNames": {"pattern": _ENV_NAME.pattern}}),
+    AfterValidator(_env_names),
+]
+Labels = Annotated[
+    dict[str, Annotated[str, Field(json_schema_extra={"pattern": _LABEL_VALUE.pattern})]],
+    Field(json_schema_extra={"propertyNames": {"pattern": _LABEL_KEY.pattern}}),
+    AfterValidator(_label_keys),
+    AfterValidator(_label_values),
+]
+Annotations = Annotated[
+    dict[str, str],
+    Field(json_schema_extra={"propertyNames": {"pattern": _LABEL_KEY.pattern}}),
+    AfterValidator(_label_keys),
+]
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 
 
