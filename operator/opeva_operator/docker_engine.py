@@ -1,0 +1,344 @@
+"""The Docker Engine as `Engine` promises it: the only file that knows the Docker library.
+
+Every error of the library passes `translated`. Calls have a timeout; streams are read until they end, break, fall
+silent or are closed.
+"""
+
+import contextlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+import urllib3
+from docker import auth, errors
+from docker.utils import kwargs_from_env, parse_repository_tag
+
+from . import docker_json
+from .docker_streams import FrameStream, JsonEvents, Source, lines
+from .engine import (
+    INSTANCE,
+    Container,
+    ContainerGone,
+    ContainerSpec,
+    EngineError,
+    EngineUnreachable,
+    EventStream,
+    ImageMissing,
+    LogStream,
+    NameTaken,
+    NetworkNotFound,
+    PullFailed,
+)
+
+CONNECTIONS = 32
+SILENCE_SECONDS = 60.0  # a frozen engine and one without news look alike: end the stream, the caller looks
+EVENTS_KEPT = 256  # how many of its last events an engine can tell again
+ACTIONS = ("create", "start", "die", "oom", "destroy", "pause", "unpause", "rename")
+
+_BROKEN = (OSError, urllib3.exceptions.HTTPError, requests.RequestException)
+
+
+class DockerEngine:
+    """One Docker Engine, seen by one instance; it connects at the first call, so it can be made while none answers."""
+
+    def __init__(self, instance: str, *, docker_host: str | None = None, timeout_seconds: float = 30.0) -> None:
+        self._instance = instance
+        self._docker_host = docker_host
+        self._timeout_seconds = timeout_seconds
+        self._ours = f"{INSTANCE}={instance}"
+        self._connecting = threading.Lock()
+        self._connected: docker.APIClient | None = None
+
+    @property
+    def _client(self) -> docker.APIClient:
+        with self._connecting:
+            if self._connected is None:
+                self._connected = self._connect()
+            return self._connected
+
+    def _connect(self) -> docker.APIClient:
+        given = {} if self._docker_host is None else {"DOCKER_HOST": self._docker_host}
+        return docker.APIClient(
+            version="auto",
+            timeout=self._timeout_seconds,  # type: ignore[arg-type]
+            max_pool_size=CONNECTIONS,
+            **kwargs_from_env({**os.environ, **given}),
+        )
+
+    def ping(self) -> None:
+        """Return when the engine answers; raise EngineUnreachable otherwise."""
+        with translated("reach the engine"):
+            self._client.ping()
+
+    def list(self) -> list[Container]:
+        """Every container of this instance, from one listing."""
+        with translated("list containers"):
+            rows = self._client.containers(all=True, filters={"label": self._ours})
+            return [docker_json.from_listing(row, self._instance) for row in rows]
+
+    def find(self, name: str) -> Container | None:
+        """The container of that name with all it knows; None means surely gone."""
+        try:
+            with translated(f"look at container {name!r}"):
+                found = docker_json.from_inspection(self._client.inspect_container(name), self._instance)
+        except ContainerGone:
+            return None
+        # Docker takes the beginning of an id for a name, too.
+        return found if found.name == name else None
+
+    def create(self, wanted: ContainerSpec) -> str:
+        """Create it, not started; the id."""
+        with translated(f"create container {wanted.name!r}"):
+            body = docker_json.creation(wanted, self._instance)
+            made = self._client.create_container_from_config(body, wanted.name)  # type: ignore[no-untyped-call]
+            return str(made["Id"])
+
+    def start(self, container_id: str) -> None:
+        """Start it; fine if it runs already."""
+        with translated(f"start container {container_id[:12]}"), _fine_if("start a paused container"):
+            try:
+                self._client.start(container_id)
+            except errors.APIError as error:
+                # A server error may be the container's own: then the engine has written down why it did not start.
+                if error.is_server_error() and (words := self._inspect(container_id).error):
+                    raise EngineError(f"cannot start container {container_id[:12]}: {words}") from error
+                raise
+
+    def signal(self, container_id: str, signal: str) -> None:
+        """Send a signal, waking a paused container; fine if it has ended."""
+        with translated(f"signal container {container_id[:12]}"), _fine_if("is not running"):
+            self._client.kill(container_id, signal)
+        # Docker wakes it for some signals only; a sleeping process would not hear the others.
+        if self._inspect(container_id).state == "paused":
+            with translated(f"wake container {container_id[:12]}"), _fine_if("is not paused"):
+                self._client.unpause(container_id)
+
+    def remove(self, container_id: str) -> None:
+        """Remove it with its anonymous volumes, killing it if need be; fine if it is gone."""
+        with contextlib.suppress(ContainerGone), translated(f"remove container {container_id[:12]}"):
+            with _fine_if("already in progress"):
+                self._client.remove_container(container_id, v=True, force=True)
+
+    def image_digest(self, image: str) -> str | None:
+        """What the reference means on this host now; None if it is not here."""
+        try:
+            with translated(f"look at image {image!r}"):
+                found = self._client.inspect_image(image)  # type: ignore[no-untyped-call]
+                return docker_json.resolved_digest(image, found)
+        except ImageMissing:
+            return None
+
+    def pull(self, image: str, timeout_seconds: float) -> None:
+        """Fetch the image (`latest` when no tag is named); the deadline is kept whatever the registry does."""
+        repository, tag = parse_repository_tag(image)
+        with translated(f"pull {image!r}"):
+            try:
+                response = self._client.post(
+                    self._url("/images/create"),
+                    params={"fromImage": repository, "tag": tag or "latest"},
+                    headers=self._credentials(repository),
+                    stream=True,
+                    timeout=(self._timeout_seconds, timeout_seconds),
+                )
+                _raise_for_status(response)
+                self._follow_pull(image, Source(response, _BROKEN), timeout_seconds)
+            except errors.APIError as error:
+                raise _pull_failed(image, _words(error)) from error
+            except requests.ReadTimeout as error:
+                raise _too_slow(image, timeout_seconds) from error
+
+    def _credentials(self, repository: str) -> dict[str, str | bytes]:
+        try:
+            self._client.reload_config()  # somebody may have logged in since
+            registry, _ = auth.resolve_repository_name(repository)
+            header = auth.get_config_header(self._client, registry)
+        except errors.InvalidRepository as error:
+            raise PullFailed("not found", f"cannot pull {repository!r}: {error}") from error
+        except errors.DockerException as error:
+            raise PullFailed("unauthorised", f"cannot read the credentials for {repository!r}: {error}") from error
+        return {"X-Registry-Auth": header} if header else {}
+
+    def _follow_pull(self, image: str, source: Source, timeout_seconds: float) -> None:
+        deadline = threading.Timer(timeout_seconds, source.close)
+        deadline.start()
+        try:
+            for line in lines(source):
+                if words := json.loads(line).get("error"):
+                    raise _pull_failed(image, words)
+        finally:
+            deadline.cancel()
+            source.close()
+        if not source.is_complete:
+            self.ping()  # an engine that died in the middle tells nothing about the image
+            raise _too_slow(image, timeout_seconds)
+
+    def ensure_network(self, network: str) -> None:
+        """Create the network (a bridge) when it is missing."""
+        if self.has_network(network):
+            return
+        with translated(f"create network {network!r}"), _fine_if("already exists"):
+            self._client.create_network(network, driver="bridge", check_duplicate=True)
+
+    def has_network(self, network: str) -> bool:
+        """Whether there is a network of that name."""
+        with translated("list networks"):
+            # Docker's filter takes parts of a name, too.
+            return any(found["Name"] == network for found in self._client.networks(names=[network]))
+
+    def logs(self, container_id: str, since: str | None, *, follow: bool) -> LogStream:
+        """stdout and stderr in the engine's order, from `since` (an entry's `at`, inclusive) on."""
+        params = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": str(int(follow))}
+        if since is not None:
+            params["since"] = docker_json.since_parameter(since)
+        with translated(f"read the log of container {container_id[:12]}"):
+            return FrameStream(self._open(f"/containers/{container_id}/logs", params, None))
+
+    def events(self) -> EventStream:
+        """Events of this instance's containers from now on; ends after a minute of silence."""
+        filters = {"label": [self._ours], "type": ["container"], "event": [*ACTIONS]}
+        with translated("watch events"):
+            return JsonEvents(self._open("/events", {"filters": json.dumps(filters)}, SILENCE_SECONDS))
+
+    def restarted_since_start(self, container: Container) -> bool:
+        """Whether there is evidence that the engine itself was restarted after that container was started."""
+        if container.started_at is None:
+            return False
+        with translated("look for a restart of the engine"):
+            # Docker makes this network anew whenever it starts, and nobody else can.
+            for found in self._client.networks(names=["bridge"]):
+                if found["Name"] == "bridge":
+                    made_at = docker_json.instant(found["Created"])
+                    return made_at is not None and made_at > container.started_at
+            return self._has_forgotten(container)
+
+    def _has_forgotten(self, container: Container) -> bool:
+        """Whether the engine's memory of events, which dies with it, is complete and lacks this container's start."""
+        kept = self._client.get(
+            self._url("/events"), params={"since": "0", "until": f"{time.time():.0f}"}, timeout=self._timeout_seconds
+        )
+        _raise_for_status(kept)
+        known = [json.loads(line) for line in lines([kept.content])]
+        has_start = any(event["Action"] == "start" and event["Actor"]["ID"] == container.id for event in known)
+        return len(known) < EVENTS_KEPT and not has_start
+
+    def host_path(self, path: str) -> str | None:
+        """If this process runs in a container of this engine: the host's path of what is mounted at `path`."""
+        own_id = docker_json.own_container_id(_text("/proc/self/mountinfo"), _text("/proc/self/cgroup"))
+        if own_id is None:
+            return None
+        try:
+            with translated("look at the container that this process runs in"):
+                return docker_json.host_source(path, self._client.inspect_container(own_id)["Mounts"])
+        except ContainerGone:
+            return None  # a container of another engine
+
+    def _inspect(self, container_id: str) -> Container:
+        with translated(f"look at container {container_id[:12]}"):
+            return docker_json.from_inspection(self._client.inspect_container(container_id), self._instance)
+
+    def _url(self, path: str) -> str:
+        return f"{self._client.base_url}/v{self._client.api_version}{path}"
+
+    def _open(self, path: str, params: dict[str, str], silence_seconds: float | None) -> Source:
+        response = self._client.get(self._url(path), params=params, stream=True, timeout=self._timeout_seconds)
+        _raise_for_status(response)
+        connection: Any = response.raw.connection
+        connection.sock.settimeout(silence_seconds)  # the limit so far was for the beginning of the answer
+        return Source(response, _BROKEN)
+
+
+@contextlib.contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn every error of the Docker library, and of what is beneath it, into one of `engine`'s."""
+    try:
+        yield
+    except (errors.DockerException, errors.StreamParseError, json.JSONDecodeError, *_BROKEN) as error:
+        raise engine_error(error, doing) from error
+
+
+def engine_error(error: Exception, doing: str) -> EngineError:
+    """The error of ours that says what is known after this one."""
+    if isinstance(error, errors.APIError):
+        return _kind_of_answer(error)(f"cannot {doing}: {_words(error)}")
+    if isinstance(error, _MISUSED):
+        return EngineError(f"cannot {doing}: {error}")
+    return EngineUnreachable(f"cannot {doing}: {_root_cause(error)}")
+
+
+# The library refused by itself: to wait for the engine would be in vain.
+_MISUSED = (errors.InvalidRepository, errors.InvalidArgument, errors.DeprecatedMethod, errors.NullResource)
+
+
+def _kind_of_answer(error: errors.APIError) -> type[EngineError]:
+    status = error.status_code or 500
+    words = _words(error).lower()
+    if status >= 500:
+        return EngineUnreachable
+    for at, sign, kind in _ANSWERS:
+        if status == at and re.search(sign, words):
+            return kind
+    return EngineError
+
+
+# Docker's status alone does not say what is missing: a creation's 404 may be the image, a start's the network.
+_ANSWERS: tuple[tuple[int, str, type[EngineError]], ...] = (
+    (404, r"no such image|image not known", ImageMissing),
+    (404, r"no such container", ContainerGone),
+    (404, r"network .*not found|no such network", NetworkNotFound),
+    (409, r"name .*already in use", NameTaken),
+    (409, r"marked for removal", ContainerGone),
+)
+
+
+def _words(error: errors.APIError) -> str:
+    return str(error.explanation or error).strip()
+
+
+def _root_cause(error: BaseException) -> str:
+    """The system's own words, which the libraries wrap several times."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.strerror:
+            return seen.strerror
+        seen = seen.__cause__ or seen.__context__
+    return str(error)
+
+
+def _raise_for_status(response: requests.Response) -> None:
+    try:
+        response.raise_for_status()
+    except requests.HTTPError as error:
+        errors.create_api_error_from_http_exception(error)
+
+
+@contextlib.contextmanager
+def _fine_if(sign: str) -> Iterator[None]:
+    """Go on when Docker refuses in these words: what was wanted is so already."""
+    try:
+        yield
+    except errors.APIError as error:
+        if sign not in _words(error):
+            raise
+
+
+def _pull_failed(image: str, words: str) -> PullFailed:
+    return PullFailed(docker_json.pull_kind(words), f"cannot pull {image!r}: {words}")
+
+
+def _too_slow(image: str, timeout_seconds: float) -> PullFailed:
+    return PullFailed("unreachable", f"cannot pull {image!r}: not here after {timeout_seconds:g} s")
+
+
+def _text(path: str) -> str:
+    """What a file of /proc says; nothing where there is none."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
