@@ -80,9 +80,11 @@ make_busybox() {
     chmod 1777 "$root/tmp" "$root/var/tmp"
     cp "$work/busybox" "$root/bin/busybox"
     chmod 755 "$root/bin/busybox"
-    "$root/bin/busybox" --list | while read -r applet; do
+    "$root/bin/busybox" --list >"$work/applets"
+    grep -qx sh "$work/applets" || fail "the busybox at hand has no shell"
+    while read -r applet; do
         [ "$applet" = busybox ] || ln -sf busybox "$root/bin/$applet"
-    done
+    done <"$work/applets"
     echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
     echo 'root:x:0:' >"$root/etc/group"
     for tag in latest other; do
@@ -102,7 +104,9 @@ fetch_busybox() {
         download_deb busybox-static
         dpkg-deb --extract busybox-static_*.deb unpacked
     )
-    cp "$(find "$work/unpacked" -type f -name busybox | head -n 1)" "$work/busybox"
+    for place in bin usr/bin; do
+        [ ! -f "$work/unpacked/$place/busybox" ] || cp "$work/unpacked/$place/busybox" "$work/busybox"
+    done
 }
 
 download_deb() {
@@ -116,9 +120,10 @@ download_deb() {
 
 import_root() {
     say "importing $1"
-    tar --create --sort=name --numeric-owner --directory "$work/root" . |
-        docker import --change "$2" --change 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin' \
-            --change 'LABEL io.opeva.stand-in=true' - "$1" >/dev/null
+    # Not a pipe, in which nobody would notice that tar failed.
+    tar --create --sort=name --numeric-owner --file "$work/root.tar" --directory "$work/root" .
+    docker import --change "$2" --change 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin' \
+        --change 'LABEL io.opeva.stand-in=true' - "$1" <"$work/root.tar" >/dev/null
 }
 
 # --- python:3.11-slim ----------------------------------------------------------------------------------------
