@@ -136,6 +136,7 @@ class Generation(_Observed):
     generation: int
     digest: str
     accepted_at: Instant
+    reruns: int = 0
     phase: Phase | None = None
     reason: str | None = None
     message: str | None = None

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -135,6 +136,35 @@ class SharedVolume:
                     os.fsync(folder_fd)
         except FileNotFoundError:
             return
+
+    def rename(self, relative: str, target: str) -> None:
+        """Move a file or folder to another place below the root."""
+        (from_parent, from_name), (to_parent, to_name) = _split(relative), _split(target)
+        with self.folder(from_parent) as from_fd, self.folder(to_parent, create=True) as to_fd:
+            os.rename(from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
+
+    def remove_tree(self, relative: str) -> None:
+        """Remove a folder with all that is in it, following no link; fine when it is gone already."""
+        parent, name = _split(relative)
+        try:
+            with self.folder(parent) as folder_fd:
+                shutil.rmtree(name, dir_fd=folder_fd)
+        except FileNotFoundError:
+            return
+
+    def displace(self, relative: str, *, is_folder: bool) -> bool:
+        """Rename what stands at that path if it is neither a plain file nor a folder, as it should be."""
+        parent, name = _split(relative)
+        try:
+            with self.folder(parent) as folder_fd:
+                mode = os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode):
+                    return False
+                aside = f"{name[:200]}.displaced-{secrets.token_hex(4)}"
+                os.rename(name, aside, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+                return True
+        except OSError:
+            return False
 
     def exists(self, relative: str) -> bool:
         """Whether there is something of that name; raises OSError when that cannot be told."""

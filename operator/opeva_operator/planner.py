@@ -1,0 +1,374 @@
+"""What to do next about one job: pure. Looks at everything at once, so a missed event changes nothing.
+
+    plan(situation) -> Plan(status, action, recheck_after)
+
+The status is written first (an intent is recorded before it is acted on), then the action is done, then the job is
+looked at anew, until there is nothing left to do. At most one action at a time.
+
+    Queued -> Starting -> Running -> Finished | Failed
+       |          |          |
+       |          +--------> Stopping -> Stopped
+       +-> Canceled
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from opeva_operator import outcome
+from opeva_operator.engine import Container
+from opeva_operator.situation import (
+    Accept,
+    Adopt,
+    Amend,
+    Conclude,
+    Delete,
+    DropWish,
+    Launch,
+    Plan,
+    Remove,
+    Restore,
+    Signal,
+    Situation,
+    Start,
+    Unreachable,
+)
+from opeva_specs.specfiles import Absent, Present, Unsure
+from opeva_specs.status import (
+    Attempt,
+    Generation,
+    Intent,
+    JobStatus,
+    Phase,
+    Reason,
+    Wish,
+    changed,
+    condition,
+    with_conditions,
+)
+
+UNKNOWN_WISH = timedelta(seconds=60)
+UNREACHABLE_RECHECK = timedelta(seconds=5)
+KILL_RECHECK = timedelta(seconds=2)
+
+
+def plan(s: Situation) -> Plan:
+    """The next step for one job; the same situation always gives the same plan."""
+    if s.status is None:
+        return _first_sight(s)
+    status = _with_facts(s, s.status)
+    for rule in (_wish, _unreachable, _stranger, _attempt, _queued, _ended):
+        found = rule(s, status)
+        if found is not None:
+            return found
+    return Plan(status=status)
+
+
+# -- a name without a status ---------------------------------------------------------------------------------------
+
+
+def _first_sight(s: Situation) -> Plan:
+    if isinstance(s.container, Unreachable):
+        return Plan(status=None, recheck_after=UNREACHABLE_RECHECK)
+    if s.container is not None and s.container.is_ours:
+        return Plan(status=None, action=Adopt(s.container))
+    if isinstance(s.wanted, Present):
+        return Plan(status=None, action=Accept(s.wanted))
+    if s.wish is None:
+        return Plan(status=None)
+    if s.now - s.wish.at >= UNKNOWN_WISH:
+        return Plan(status=None, action=DropWish(s.wish, f"cannot {s.wish.wish} {s.name!r}: no such job"))
+    return Plan(status=None, recheck_after=UNKNOWN_WISH - (s.now - s.wish.at))
+
+
+def _with_facts(s: Situation, status: JobStatus) -> JobStatus:
+    """The status with the conditions that hold whatever the job does."""
+    spec = {Present: True, Absent: False, Unsure: None}[type(s.wanted)]
+    words = {True: ("Found", ""), False: ("Gone", "no file under specs/ wants this job any more"), None: ("Unsure", "")}
+    reason, message = words[spec]
+    if s.is_held:
+        spec, reason, message = False, Reason.HELD, "many specs vanished at once: this run goes on until they are back"
+    elif isinstance(s.wanted, Unsure):
+        message = s.wanted.message
+    engine_ok = not isinstance(s.container, Unreachable)
+    engine_says = "" if engine_ok else str(s.container.message if isinstance(s.container, Unreachable) else "")
+    conditions = with_conditions(
+        status.status.conditions,
+        condition("SpecPresent", spec, reason, message, s.now),
+        condition(
+            "EngineReachable", engine_ok, "Answers" if engine_ok else Reason.ENGINE_UNREACHABLE, engine_says, s.now
+        ),
+    )
+    if status.status.phase.is_terminal:  # an ended job depends on no engine
+        conditions = tuple(c for c in conditions if c.type != "EngineReachable")
+    updated: JobStatus = changed(status, status=changed(status.status, conditions=conditions))
+    return _with_source(s, updated)
+
+
+def _with_source(s: Situation, status: JobStatus) -> JobStatus:
+    if not isinstance(s.wanted, Present) or s.wanted.digest != status.metadata.digest:
+        return status
+    meta = status.metadata
+    found = {"source": s.wanted.source, "source_documents": s.wanted.documents}
+    if meta.source_hash != s.wanted.source_hash and status.status.phase.is_terminal:
+        found["source_hash"] = s.wanted.source_hash  # a live one takes it with Amend
+    if all(getattr(meta, key) == value for key, value in found.items()):
+        return status
+    updated: JobStatus = changed(status, metadata=changed(meta, **found))
+    return updated
+
+
+# -- wishes --------------------------------------------------------------------------------------------------------
+
+
+def _wish(s: Situation, status: JobStatus) -> Plan | None:
+    wish, done = s.wish, status.status
+    if wish is None:
+        return None
+    if done.last_wish == wish.id:
+        return Plan(status=status, action=DropWish(wish))
+    if wish.digest and wish.digest != status.metadata.digest:
+        return Plan(status=status, action=DropWish(wish, f"the wish to {wish.wish} was for another version of the job"))
+    match wish.wish:
+        case "stop":
+            return _wish_to_end(s, status, wish, then_delete=False)
+        case "delete":
+            return _wish_to_end(s, status, wish, then_delete=True)
+        case "rerun":
+            if not isinstance(s.wanted, Present):
+                return Plan(status=status, action=DropWish(wish, "cannot rerun: no file under specs/ has this job"))
+            return _recorded(status, wish, reruns=done.reruns + 1)
+        case _:
+            return Plan(status=status, action=DropWish(wish, f"there is no wish {wish.wish[:40]!r}"))
+
+
+def _wish_to_end(s: Situation, status: JobStatus, wish: Wish, *, then_delete: bool) -> Plan:
+    if status.status.phase.is_terminal and not then_delete:
+        return Plan(status=status, action=DropWish(wish, "cannot stop: the job had ended already"))
+    before = status.status.intent
+    intent = Intent(
+        reason=Reason.STOPPED_BY_USER,
+        by=wish.by,
+        message=wish.reason,
+        at=s.now,
+        signaled_at=before.signaled_at if before else None,
+        then_delete=then_delete or (before is not None and before.then_delete),
+    )
+    phase = status.status.phase
+    if phase in (Phase.STARTING, Phase.RUNNING):
+        phase = Phase.STOPPING
+    return _recorded(status, wish, intent=intent, phase=phase)
+
+
+def _recorded(status: JobStatus, wish: Wish, **updates: object) -> Plan:
+    """The wish goes into the status; the next look takes it away and acts."""
+    observed = changed(status.status, last_wish=wish.id, **updates)
+    return Plan(status=changed(status, status=observed), action=DropWish(wish))
+
+
+# -- what the engine says ------------------------------------------------------------------------------------------
+
+
+def _unreachable(s: Situation, status: JobStatus) -> Plan | None:
+    if not isinstance(s.container, Unreachable) or status.status.phase.is_terminal:
+        return None
+    attempt = status.attempt
+    if attempt is not None and attempt.is_open:
+        if _is_other_run(s, status):
+            words = f"the next run waits, for this one may still be going: {s.container.message}"
+            status = _told(status, status.status.phase, Reason.PREVIOUS_RUN_UNKNOWN, words)
+    elif status.status.intent is not None:
+        return None  # nothing started yet: it can be canceled without the engine
+    else:
+        words = f"waits for the Docker engine: {s.container.message}"
+        status = _told(status, Phase.QUEUED, Reason.ENGINE_UNREACHABLE, words)
+    return Plan(status=status, recheck_after=UNREACHABLE_RECHECK)
+
+
+def _stranger(s: Situation, status: JobStatus) -> Plan | None:
+    """A container that is not that of the open attempt: never start beside it."""
+    found, attempt = s.container, status.attempt
+    if not isinstance(found, Container) or not found.is_ours:
+        return None
+    mine = (attempt.generation, attempt.attempt) if attempt is not None and attempt.is_open else None
+    if (found.generation, found.attempt) == mine:
+        return None
+    is_recorded = any(
+        (a.generation, a.attempt) == (found.generation, found.attempt) and not a.is_open for a in status.status.attempts
+    )
+    return Plan(status=status, action=Remove(found) if is_recorded else Adopt(found))
+
+
+def _attempt(s: Situation, status: JobStatus) -> Plan | None:
+    attempt = status.attempt
+    if attempt is None or not attempt.is_open:
+        return None
+    found = s.container
+    if found is None:
+        return _no_container(s, status, attempt)
+    if isinstance(found, Unreachable):
+        return Plan(status=status, recheck_after=UNREACHABLE_RECHECK)
+    if not found.is_ours:
+        words = f"a container named {found.name!r} that is not ours stands in the way: rename or remove it"
+        return Plan(status=outcome.failed(status, Reason.NAME_CONFLICT, words, s.now))
+    if found.has_ended:
+        return Plan(status=outcome.seen(status, found), action=Conclude(found))
+    if found.is_live:
+        return _live(s, outcome.seen(status, found), found)
+    return _created(s, status, found)
+
+
+def _no_container(s: Situation, status: JobStatus, attempt: Attempt) -> Plan:
+    intent = status.status.intent
+    if attempt.container_id is not None or attempt.started_at is not None:
+        words = "its container was removed behind our back: how it ended cannot be known"
+        if intent is not None and intent.signaled_at is not None:
+            return Plan(status=outcome.stopped(status, intent, s.now))
+        return Plan(status=outcome.failed(status, Reason.CONTAINER_LOST, words, s.now))
+    if s.is_rebuilt:
+        words = "its status was lost while it was being started: whether it ran cannot be known; raise rerun to run it"
+        return Plan(status=outcome.failed(status, Reason.PREVIOUS_RUN_UNKNOWN, words, s.now))
+    if intent is not None:
+        return Plan(status=outcome.canceled(status, intent, s.now))
+    return Plan(status=status, action=Launch(attempt))
+
+
+def _created(s: Situation, status: JobStatus, found: Container) -> Plan:
+    intent = status.status.intent or _end_wanted(s, status)
+    if intent is None:
+        return Plan(status=status, action=Start(found))
+    return Plan(status=outcome.canceled(status, intent, s.now), action=Remove(found))
+
+
+def _live(s: Situation, status: JobStatus, found: Container) -> Plan:
+    intent = status.status.intent
+    if intent is None:
+        wanted = _end_wanted(s, status)
+        if wanted is None:
+            return _running(s, status, found)
+        intent = wanted
+    if intent.signaled_at is None:
+        intent = changed(intent, signaled_at=s.now)
+        grace = timedelta(seconds=status.status.grace_seconds)
+        status = outcome.stopping(status, intent)
+        return Plan(status=status, action=Signal(found, found.stop_signal), recheck_after=grace)
+    left = intent.signaled_at + timedelta(seconds=status.status.grace_seconds) - s.now
+    status = outcome.stopping(status, intent)
+    if left > timedelta(0):
+        return Plan(status=status, recheck_after=left)
+    return Plan(status=status, action=Signal(found, "SIGKILL"), recheck_after=KILL_RECHECK)
+
+
+def _running(s: Situation, status: JobStatus, found: Container) -> Plan:
+    if found.state == "paused":
+        status = _told(status, Phase.RUNNING, Reason.PAUSED, "somebody paused its container")
+    amend = _amendment(s, status)
+    return Plan(status=status, action=amend, recheck_after=_due(s, status))
+
+
+# -- what the files say --------------------------------------------------------------------------------------------
+
+
+def _is_other_run(s: Situation, status: JobStatus) -> bool:
+    if not isinstance(s.wanted, Present):
+        return False
+    return s.wanted.digest != status.metadata.digest or status.status.reruns != outcome.present(status).reruns
+
+
+def _amendment(s: Situation, status: JobStatus) -> Amend | None:
+    if not isinstance(s.wanted, Present) or _is_other_run(s, status):
+        return None
+    is_same = s.wanted.source_hash == status.metadata.source_hash
+    return None if is_same else Amend(s.wanted)
+
+
+def _due(s: Situation, status: JobStatus) -> timedelta | None:
+    """How long until the files' wish ends what runs; None when they wish no end."""
+    wanted = s.wanted
+    if isinstance(wanted, Absent) and not s.is_held:
+        return wanted.since + s.settle + s.delete_grace - s.now
+    if isinstance(wanted, Present) and _is_other_run(s, status):
+        if wanted.digest == status.metadata.digest:
+            return timedelta(0)  # a person's wish to rerun, not an edit
+        return wanted.since + s.settle - s.now
+    return None
+
+
+def _end_wanted(s: Situation, status: JobStatus) -> Intent | None:
+    due = _due(s, status)
+    if due is None or due > timedelta(0):
+        return None
+    if isinstance(s.wanted, Absent):
+        return Intent(reason=Reason.SPEC_DELETED, by="specs", message="its file is gone from specs/", at=s.now)
+    return Intent(reason=Reason.SUPERSEDED, by="specs", message="its file wants another run now", at=s.now)
+
+
+# -- waiting -------------------------------------------------------------------------------------------------------
+
+
+def _queued(s: Situation, status: JobStatus) -> Plan | None:
+    if status.status.phase.is_terminal:
+        return None
+    intent = status.status.intent
+    if intent is not None:
+        return Plan(status=outcome.canceled(status, intent, s.now))
+    if isinstance(s.wanted, Present) and _is_other_run(s, status):
+        intent = Intent(reason=Reason.SUPERSEDED, by="specs", message="its file wants another run now", at=s.now)
+        return Plan(status=outcome.canceled(status, intent, s.now))
+    if isinstance(s.wanted, Absent) and not s.is_held:
+        return _queued_without_file(s, status, s.wanted)
+    if s.is_held:
+        words = "many specs vanished at once: waits until its file is back, or a person decides"
+        return Plan(status=_told(status, Phase.QUEUED, Reason.HELD, words))
+    amend = _amendment(s, status)
+    return Plan(status=status, action=amend) if amend else _at_the_gate(s, status)
+
+
+def _at_the_gate(s: Situation, status: JobStatus) -> Plan:
+    if s.gate is None:
+        return Plan(status=status, needs_gate=True)
+    if s.gate.is_open:
+        opened = outcome.opened(status, s.now)
+        attempt = opened.attempt
+        return Plan(status=opened, action=Launch(attempt) if attempt else None)
+    if s.gate.fails:
+        return Plan(status=outcome.failed(status, s.gate.reason, s.gate.message, s.now))
+    return Plan(status=_told(status, Phase.QUEUED, s.gate.reason, s.gate.message))
+
+
+def _queued_without_file(s: Situation, status: JobStatus, wanted: Absent) -> Plan:
+    left = wanted.since + s.settle - s.now
+    if left > timedelta(0):
+        words = "its file is gone from specs/: canceled unless it is back in a moment"
+        return Plan(status=_told(status, Phase.QUEUED, Reason.SPEC_DELETED, words), recheck_after=left)
+    intent = Intent(reason=Reason.SPEC_DELETED, by="specs", message="its file is gone from specs/", at=s.now)
+    return Plan(status=outcome.canceled(status, intent, s.now))
+
+
+# -- ended ---------------------------------------------------------------------------------------------------------
+
+
+def _ended(s: Situation, status: JobStatus) -> Plan | None:
+    intent = status.status.intent
+    if intent is not None and intent.then_delete and not status.status.hidden:
+        return Plan(status=status, action=Delete())
+    if not isinstance(s.wanted, Present) or isinstance(s.container, Unreachable):
+        return Plan(status=status)
+    if not _is_other_run(s, status):
+        came_back = status.status.reason == Reason.SPEC_DELETED
+        return Plan(status=status, action=Accept(s.wanted) if came_back else None)
+    return Plan(status=status, action=_earlier(s.wanted, status) or Accept(s.wanted))
+
+
+def _earlier(wanted: Present, status: JobStatus) -> Restore | None:
+    """An earlier generation of that digest that ended by itself or by a person is shown again, not run again."""
+    is_rerun = status.status.reruns != outcome.present(status).reruns
+    ran = [g for g in status.status.generations if g.digest == wanted.digest and g.phase is not None]
+    undone: Callable[[Generation], bool] = lambda g: g.reason in (Reason.SUPERSEDED, Reason.SPEC_DELETED)  # noqa: E731
+    if is_rerun or not ran or undone(ran[-1]):
+        return None
+    return Restore(ran[-1])
+
+
+def _told(status: JobStatus, phase: Phase, reason: str, message: str) -> JobStatus:
+    told: JobStatus = changed(status, status=changed(status.status, phase=phase, reason=reason, message=message))
+    return told

@@ -1,0 +1,104 @@
+"""Job names to look at: each at most once in the queue, each handled by one worker at a time.
+
+A name added while it is being handled is handled again afterwards; of several waits the earliest counts; a name whose
+handling failed comes back after a growing, jittered pause.
+"""
+
+import heapq
+import random
+import threading
+import time
+from collections.abc import Callable
+
+FIRST_BACKOFF = 0.2
+LONGEST_BACKOFF = 60.0
+
+
+def backoff(failures: int, jitter: float) -> float:
+    """Seconds to wait after so many failures in a row; `jitter` from 0 to 1 spreads them over half a step."""
+    step: float = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures - 1, 20))
+    return step * (0.75 + 0.5 * jitter)
+
+
+class WorkQueue:
+    """Thread-safe; `monotonic` and `jitter` are arguments so that tests own time and chance."""
+
+    def __init__(
+        self, monotonic: Callable[[], float] = time.monotonic, jitter: Callable[[], float] = random.random
+    ) -> None:
+        self._monotonic, self._jitter = monotonic, jitter
+        self._ready = threading.Condition()
+        self._due: dict[str, float] = {}
+        self._heap: list[tuple[float, int, str]] = []
+        self._order = 0
+        self._held: set[str] = set()
+        self._failures: dict[str, int] = {}
+        self._is_closed = False
+
+    def add(self, name: str, after: float = 0.0) -> None:
+        """Have the name looked at, in `after` seconds at the latest."""
+        with self._ready:
+            due = self._monotonic() + max(0.0, after)
+            if self._due.get(name, float("inf")) <= due:
+                return
+            self._due[name] = due
+            self._order += 1
+            heapq.heappush(self._heap, (due, self._order, name))
+            self._ready.notify()
+
+    def get(self, timeout: float | None = None) -> str | None:
+        """The next name that is due and in nobody's hands; None when closed or after `timeout` seconds."""
+        end = None if timeout is None else self._monotonic() + timeout
+        with self._ready:
+            while not self._is_closed:
+                name, wait = self._take()
+                if name is not None:
+                    self._held.add(name)
+                    return name
+                left = None if end is None else end - self._monotonic()
+                if left is not None and left <= 0:
+                    return None
+                waits = [w for w in (wait, left) if w is not None]
+                self._ready.wait(min(waits) if waits else None)
+            return None
+
+    def _take(self) -> tuple[str | None, float | None]:
+        now = self._monotonic()
+        passed: list[tuple[float, int, str]] = []
+        taken = None
+        while self._heap and taken is None and self._heap[0][0] <= now:
+            item = heapq.heappop(self._heap)
+            if self._due.get(item[2]) != item[0]:
+                continue  # an earlier wait took its place
+            if item[2] in self._held:
+                passed.append(item)
+                continue
+            taken = item[2]
+            del self._due[taken]
+        for item in passed:
+            heapq.heappush(self._heap, item)
+        waits = [item[0] - now for item in self._heap[:1] if item not in passed]
+        return taken, max(0.0, waits[0]) if waits else None
+
+    def done(self, name: str, *, failed: bool = False) -> float:
+        """Give the name back; a failed one returns by itself, after the seconds that are returned."""
+        with self._ready:
+            self._held.discard(name)
+            self._ready.notify_all()
+            if not failed:
+                self._failures.pop(name, None)
+                return 0.0
+            self._failures[name] = self._failures.get(name, 0) + 1
+            pause = backoff(self._failures[name], self._jitter())
+        self.add(name, pause)
+        return pause
+
+    def close(self) -> None:
+        """Wake every worker with None."""
+        with self._ready:
+            self._is_closed = True
+            self._ready.notify_all()
+
+    def __len__(self) -> int:
+        with self._ready:
+            return len(self._due) + len(self._held)

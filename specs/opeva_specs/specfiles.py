@@ -1,0 +1,368 @@
+"""SpecStore: the files below `specs/`, and which job each of them wants.
+
+    look(path) / scan()  ->  names that may have changed
+    wanted(name)         ->  Present, Absent, or Unsure: an unreadable or half-changed folder deletes nothing
+
+A file is read as a whole, hashed, and parsed only if its hash is new. One that was not seen to be closed or renamed
+into place is believed after two equal looks a second apart.
+"""
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from opeva_specs.model import SimulationJob
+from opeva_specs.parse import SpecError, SpecInvalid, parse
+from opeva_specs.volume import SENTINEL, SharedVolume
+from opeva_specs.watch import is_ignored
+from opeva_specs.yamltree import MAX_BYTES
+
+SUFFIXES = (".yaml", ".yml", ".json")
+SECOND_LOOK = timedelta(seconds=1)
+GIT_RECHECK = timedelta(seconds=0.5)
+GIT_STALE = timedelta(minutes=10)
+_GIT_MARKS = ("index.lock", "rebase-merge", "rebase-apply", "MERGE_HEAD")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doc:
+    """One job in one file."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """A file wants this job like this, since `since`."""
+
+    digest: str
+    source: str
+    source_hash: str
+    documents: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """No file wants this job any more, since `since`."""
+
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsure:
+    """Nobody can tell now: what was accepted goes on."""
+
+    message: str
+
+
+Wanted = Present | Absent | Unsure
+Signature = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What earlier runs of the operator know of a file: it need not be parsed while its hash is this."""
+
+    source_hash: str
+    docs: tuple[Doc, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecFile:
+    """A file as it was last believed; `errors` when its present bytes cannot be accepted (`docs` are the last good)."""
+
+    signature: Signature
+    source_hash: str
+    docs: tuple[Doc, ...]
+    errors: tuple[SpecError, ...] = ()
+    is_unreadable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Glance:
+    """A look at a file that is not believed yet."""
+
+    signature: Signature
+    source_hash: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a look found: names to reconcile, files whose verdict changed, and when to look again."""
+
+    names: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
+    again_after: timedelta | None = None
+
+    def joined(self, other: "Look") -> "Look":
+        """Both looks as one."""
+        waits = [wait for wait in (self.again_after, other.again_after) if wait is not None]
+        return Look(
+            names=self.names | other.names, files=self.files | other.files, again_after=min(waits, default=None)
+        )
+
+
+class SpecStore:
+    """The index of spec files. Not thread-safe: its caller holds one lock around every call."""
+
+    def __init__(self, volume: SharedVolume, instance: str, known: Callable[[str], Known | None]) -> None:
+        self._volume, self._instance, self._known = volume, instance, known
+        self.files: dict[str, SpecFile] = {}
+        self.problems: tuple[str, ...] = ()
+        self._glances: dict[str, _Glance] = {}
+        self._owners: dict[str, str] = {}  # name -> the file that keeps it
+        self._holders: dict[str, set[str]] = {}  # name -> every file that has it
+        self._since: dict[str, datetime] = {}
+        self._git_roots: set[str] = set()
+        self._is_listed = False
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    def scan(self, now: datetime) -> Look:
+        """Look at every file; a folder that cannot be listed leaves everything as it was."""
+        try:
+            found = dict(self._walk())
+        except OSError as error:
+            self.problems = (f"cannot list specs/: {error.strerror}; nothing is deemed deleted",)
+            self._is_listed = False
+            return Look()
+        self._is_listed = True
+        self.problems = self._sentinel_problem()
+        look = Look()
+        for source, signature in found.items():
+            look = look.joined(self._consider(source, signature, False, now))
+        for source in [source for source in self.files if source not in found]:
+            look = look.joined(self._consider(source, None, True, now))
+        return look
+
+    def look(self, source: str, is_complete: bool, now: datetime) -> Look:
+        """Look at one file; `is_complete` when it was seen to be closed after writing or renamed into place."""
+        if not is_spec_file(source):
+            return Look()
+        try:
+            signature = _signature(os.lstat(self._volume.specs / source))
+        except (FileNotFoundError, NotADirectoryError):
+            signature = None
+        except OSError as error:
+            self.problems = (f"cannot look at specs/{source}: {error.strerror}",)
+            return Look()
+        return self._consider(source, signature, is_complete, now)
+
+    def _walk(self) -> Iterator[tuple[str, Signature]]:
+        roots: set[str] = set()
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            with os.scandir(self._volume.specs / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.name == ".git":
+                        roots.add(folder)
+                    if is_ignored(Path(entry.name)):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(path)
+                    elif entry.name.endswith(SUFFIXES):
+                        yield path, _signature(entry.stat(follow_symlinks=False))
+        self._git_roots = roots
+
+    def _consider(self, source: str, signature: Signature | None, is_complete: bool, now: datetime) -> Look:
+        file = self.files.get(source)
+        if file is not None and file.signature == signature:
+            return Look()
+        if file is None and signature is None:
+            self._glances.pop(source, None)
+            return Look()
+        if self._is_in_git_flux(source, now):
+            return Look(again_after=GIT_RECHECK)
+        if signature is None:
+            return self._forget(source, now)
+        return self._read(source, signature, is_complete, now)
+
+    def _read(self, source: str, signature: Signature, is_complete: bool, now: datetime) -> Look:
+        try:
+            data = self._volume.read(f"specs/{source}", MAX_BYTES)
+        except FileNotFoundError:
+            return self._forget(source, now)
+        except OSError as error:
+            return self._believe(source, _unreadable(signature, error, self._docs_before(source)), now)
+        source_hash = hashlib.sha256(data).hexdigest()
+        known = self._known_docs(source, source_hash)
+        if known is not None:
+            return self._believe(source, SpecFile(signature=signature, source_hash=source_hash, docs=known), now)
+        glance = self._glances.get(source)
+        seen = glance is not None and (glance.signature, glance.source_hash) == (signature, source_hash)
+        if not is_complete and not (seen and glance is not None and now - glance.at >= SECOND_LOOK):
+            if not seen:
+                self._glances[source] = _Glance(signature, source_hash, now)
+            return Look(again_after=SECOND_LOOK)
+        return self._believe(source, self._parsed(source, signature, source_hash, data), now)
+
+    def _known_docs(self, source: str, source_hash: str) -> tuple[Doc, ...] | None:
+        before = self.files.get(source)
+        if before is not None and before.source_hash == source_hash and not before.is_unreadable:
+            return before.docs if not before.errors else None
+        known = self._known(source)
+        return known.docs if known is not None and known.source_hash == source_hash else None
+
+    def _docs_before(self, source: str) -> tuple[Doc, ...]:
+        before = self.files.get(source)
+        if before is not None:
+            return before.docs
+        known = self._known(source)
+        return known.docs if known is not None else ()
+
+    def _parsed(self, source: str, signature: Signature, source_hash: str, data: bytes) -> SpecFile:
+        try:
+            documents = parse(data)
+        except SpecInvalid as invalid:
+            docs = self._docs_before(source)
+            return SpecFile(signature=signature, source_hash=source_hash, docs=docs, errors=invalid.errors)
+        docs = tuple(Doc(name=d.job.metadata.name, digest=d.digest) for d in documents)
+        return SpecFile(signature=signature, source_hash=source_hash, docs=docs)
+
+    # -- believing -----------------------------------------------------------------------------------------------
+
+    def _believe(self, source: str, file: SpecFile, now: datetime) -> Look:
+        before = self.files.get(source)
+        self.files[source] = file
+        self._glances.pop(source, None)
+        old = {doc.name: doc.digest for doc in before.docs} if before else {}
+        new = {doc.name: doc.digest for doc in file.docs}
+        for name in new:
+            self._holders.setdefault(name, set()).add(source)
+        for name in old.keys() - new.keys():
+            self._holders[name].discard(source)
+        for name in old.keys() | new.keys():
+            if old.get(name) != new.get(name):
+                self._since[name] = now
+        return Look(names=frozenset(old.keys() | new.keys()), files=frozenset({source}))
+
+    def _forget(self, source: str, now: datetime) -> Look:
+        file = self.files.pop(source, None)
+        self._glances.pop(source, None)
+        names = frozenset(doc.name for doc in file.docs) if file else frozenset()
+        for name in names:
+            self._holders[name].discard(source)
+            self._since[name] = now
+        return Look(names=names, files=frozenset({source}))
+
+    # -- answering -----------------------------------------------------------------------------------------------
+
+    def wanted(self, name: str, source: str | None, now: datetime) -> Wanted:
+        """What the files say of a job whose present file is `source` (None: it has none yet)."""
+        owner = self._owner(name, source)
+        if owner is not None:
+            file = self.files[owner]
+            if file.errors or file.is_unreadable:
+                return Unsure(message=f"specs/{owner} cannot be accepted now; what was accepted before goes on")
+            digest = next(doc.digest for doc in file.docs if doc.name == name)
+            since = self._since.setdefault(name, now)
+            return Present(
+                digest=digest, source=owner, source_hash=file.source_hash, documents=len(file.docs), since=since
+            )
+        doubt = self.doubt() or (self._source_doubt(source, now) if source else None)
+        if doubt:
+            return Unsure(message=doubt)
+        return Absent(since=self._since.setdefault(name, now))
+
+    def doubt(self) -> str | None:
+        """Why nothing may be deemed deleted now; None when the folder can be trusted."""
+        if not self._is_listed:
+            return "specs/ cannot be listed"
+        return next(iter(self.problems), None)
+
+    def _source_doubt(self, source: str, now: datetime) -> str | None:
+        if source in self._glances:
+            return f"specs/{source} is being written"
+        file = self.files.get(source)
+        if file is not None and (file.errors or file.is_unreadable):
+            return f"specs/{source} cannot be accepted now"
+        return f"git is at work around specs/{source}" if self._is_in_git_flux(source, now) else None
+
+    def _owner(self, name: str, source: str | None) -> str | None:
+        holders = self._holders.get(name) or set()
+        for keeper in (source, self._owners.get(name)):
+            if keeper in holders and keeper is not None:
+                self._owners[name] = keeper
+                return keeper
+        if not holders:
+            return None
+        self._owners[name] = min(holders, key=lambda path: (self.files[path].signature[2], path))
+        return self._owners[name]
+
+    def duplicates(self, source: str) -> Iterable[str]:
+        """Names in that file which another file keeps."""
+        return [
+            doc.name
+            for doc in self.files[source].docs
+            if len(self._holders.get(doc.name, ())) > 1 and self._owners.get(doc.name, source) != source
+        ]
+
+    def job(self, name: str, present: Present) -> SimulationJob | None:
+        """The job itself, from the bytes that were hashed; None when the file has changed since."""
+        try:
+            data = self._volume.read(f"specs/{present.source}", MAX_BYTES)
+            if hashlib.sha256(data).hexdigest() != present.source_hash:
+                return None
+            return next(d.job for d in parse(data) if d.job.metadata.name == name)
+        except (OSError, SpecInvalid, StopIteration):
+            return None
+
+    # -- doubting ------------------------------------------------------------------------------------------------
+
+    def _sentinel_problem(self) -> tuple[str, ...]:
+        try:
+            found = self._volume.read(f"specs/{SENTINEL}", 256).decode("ascii", "replace").strip()
+        except FileNotFoundError:
+            return (f"specs/{SENTINEL} is missing: is the folder mounted? Nothing is deemed deleted until it is back",)
+        except OSError as error:
+            return (f"specs/{SENTINEL} cannot be read ({error.strerror}): nothing is deemed deleted",)
+        if found != self._instance:
+            return (f"specs/{SENTINEL} is that of another volume: nothing is deemed deleted",)
+        return ()
+
+    def _is_in_git_flux(self, source: str, now: datetime) -> bool:
+        for root in self._git_roots:
+            if root and not source.startswith(root + "/"):
+                continue
+            git = self._volume.specs / root / ".git"
+            if any(_is_fresh(git / mark, now) for mark in _GIT_MARKS):
+                return True
+        return False
+
+
+def is_spec_file(source: str) -> bool:
+    """Whether a path below `specs/` is one we read."""
+    return source.endswith(SUFFIXES) and not any(is_ignored(Path(part)) for part in source.split("/"))
+
+
+def _is_fresh(mark: Path, now: datetime) -> bool:
+    try:
+        age = now.timestamp() - mark.lstat().st_mtime
+    except OSError:
+        return False
+    return age < GIT_STALE.total_seconds()
+
+
+def _signature(found: os.stat_result) -> Signature:
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _unreadable(signature: Signature, error: OSError, docs: tuple[Doc, ...]) -> SpecFile:
+    reasons = {
+        errno.ELOOP: ("Link", "is a symbolic link: put the file itself here"),
+        errno.EFBIG: ("TooLarge", f"is larger than {MAX_BYTES} bytes: use configPath"),
+        errno.EINVAL: ("NotAFile", "is not a regular file"),
+        errno.EACCES: ("Unreadable", "may not be read by the operator"),
+    }
+    reason, message = reasons.get(error.errno or 0, ("Unreadable", f"cannot be read: {error.strerror}"))
+    problem = SpecError(document=1, line=1, column=1, field="", reason=reason, message=message)
+    return SpecFile(signature=signature, source_hash="", docs=docs, errors=(problem,), is_unreadable=True)
