@@ -133,7 +133,7 @@ def up() -> None:
 def main() -> None:
     """Run the command that was typed; a failure is one sentence on stderr and exit code 1."""
     try:
-        app()
+        app(prog_name="opeva")
     except CommandError as error:
         print(f"opeva: {error}", file=sys.stderr)
         sys.exit(1)

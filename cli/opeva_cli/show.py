@@ -25,7 +25,7 @@ def jobs_table(jobs: Sequence[dict[str, Any]]) -> Table:
             job.get("status"),
             notes.get("job_name"),
             notes.get("submitted_by"),
-            moment(job.get("queued_at") or job.get("submitted_at")),
+            moment(job.get("queued_at", job.get("submitted_at"))),
             duration(job.get("run_duration_seconds")),
         )
         table.add_row(*(Text(plain(cell)) for cell in cells))
