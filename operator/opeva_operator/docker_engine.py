@@ -9,7 +9,6 @@ import json
 import os
 import re
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +70,13 @@ class DockerEngine:
             max_pool_size=CONNECTIONS,
             **kwargs_from_env({**os.environ, **given}),
         )
+
+    def close(self) -> None:
+        """Give the connections back; the next call makes new ones."""
+        with self._connecting:
+            if self._connected is not None:
+                self._connected.close()
+                self._connected = None
 
     def ping(self) -> None:
         """Return when the engine answers; raise EngineUnreachable otherwise."""
@@ -152,7 +158,7 @@ class DockerEngine:
             except errors.APIError as error:
                 raise _pull_failed(image, _words(error)) from error
             except requests.ReadTimeout as error:
-                raise _too_slow(image, timeout_seconds) from error
+                raise _pull_failed(image, f"not here after {timeout_seconds:g} s") from error
 
     def _credentials(self, repository: str) -> dict[str, str | bytes]:
         try:
@@ -177,7 +183,7 @@ class DockerEngine:
             source.close()
         if not source.is_complete:
             self.ping()  # an engine that died in the middle tells nothing about the image
-            raise _too_slow(image, timeout_seconds)
+            raise _pull_failed(image, f"not here after {timeout_seconds:g} s")
 
     def ensure_network(self, network: str) -> None:
         """Create the network (a bridge) when it is missing."""
@@ -211,18 +217,20 @@ class DockerEngine:
         if container.started_at is None:
             return False
         with translated("look for a restart of the engine"):
-            # Docker makes this network anew whenever it starts, and nobody else can.
-            for found in self._client.networks(names=["bridge"]):
-                if found["Name"] == "bridge":
-                    made_at = docker_json.instant(found["Created"])
-                    return made_at is not None and made_at > container.started_at
-            return self._has_forgotten(container)
+            # Docker makes this network anew whenever it starts, and nobody else can; some engines run without it.
+            made = [found["Created"] for found in self._client.networks(names=["bridge"]) if found["Name"] == "bridge"]
+            if not made:
+                return self._has_forgotten(container)
+            made_at = docker_json.instant(made[0])
+        # What outlived the restart did not end by it.
+        ended_at = container.finished_at
+        return made_at is not None and made_at > container.started_at and (ended_at is None or ended_at <= made_at)
 
     def _has_forgotten(self, container: Container) -> bool:
         """Whether the engine's memory of events, which dies with it, is complete and lacks this container's start."""
-        kept = self._client.get(
-            self._url("/events"), params={"since": "0", "until": f"{time.time():.0f}"}, timeout=self._timeout_seconds
-        )
+        until = docker_json.since_parameter(self._client.info()["SystemTime"])  # by the engine's own clock
+        params = {"since": "0", "until": until}
+        kept = self._client.get(self._url("/events"), params=params, timeout=self._timeout_seconds)
         _raise_for_status(kept)
         known = [json.loads(line) for line in lines([kept.content])]
         has_start = any(event["Action"] == "start" and event["Actor"]["ID"] == container.id for event in known)
@@ -330,10 +338,6 @@ def _fine_if(sign: str) -> Iterator[None]:
 
 def _pull_failed(image: str, words: str) -> PullFailed:
     return PullFailed(docker_json.pull_kind(words), f"cannot pull {image!r}: {words}")
-
-
-def _too_slow(image: str, timeout_seconds: float) -> PullFailed:
-    return PullFailed("unreachable", f"cannot pull {image!r}: not here after {timeout_seconds:g} s")
 
 
 def _text(path: str) -> str:

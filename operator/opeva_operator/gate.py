@@ -1,6 +1,5 @@
 """The gate: may a queued job start now? Asks the surroundings, in order, and says the first thing that is missing."""
 
-import errno
 from datetime import datetime
 
 from opeva_operator.acceptance import Acceptance, Accepted, ConfigMissing
@@ -68,7 +67,7 @@ class Gatekeeper:
         try:
             free = self._volume.free_bytes()
         except OSError as error:
-            words = f"cannot tell how much room the shared volume has: {error.strerror or errno.errorcode.get(error.errno or 0)}"
+            words = f"cannot tell how much room the shared volume has: {error.strerror}"
             return Gate(is_open=False, reason=Reason.DISK_PRESSURE, message=words)
         if free >= self._settings.min_free_bytes:
             return None
@@ -102,8 +101,8 @@ class Gatekeeper:
             result = self._pulls.want(accepted.image, name)
         if isinstance(result, Missed) and _is_since(result, since) and policy != "Never":
             return Gate(is_open=False, reason=Reason.IMAGE_PULL_FAILED, message=result.message, fails=True)
-        if isinstance(result, Flight) and policy == "Always":
-            result.names.add(name)
+        if isinstance(result, Flight) and (policy == "Always" or name in result.names):
+            self._pulls.want(accepted.image, name)
             return pulling(accepted.image, result)
         return None
 

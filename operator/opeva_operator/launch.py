@@ -103,7 +103,7 @@ class Folders:
         return f"/data/jobs/{name}/{archive_folder(before)}" if before is not None else None
 
     def archive(self, name: str, attempt: Attempt) -> None:
-        """Move everything of an attempt out of the next one's way; goes on where a crash ended it, else does nothing."""
+        """Move everything of an attempt out of the next one's way, once; goes on where a crash ended it."""
         target = f"jobs/{name}/{archive_folder(attempt)}"
         if self._volume.exists(target):
             return
@@ -122,13 +122,14 @@ class Folders:
             _move(os.listdir(archive_fd), archive_fd, job_fd)
         self._volume.remove_tree(source)
 
-    def trash(self, name: str, now: datetime) -> None:
-        """Take the job's folder out of sight in one step; what lies in the trash is removed later."""
-        with self._volume.folder(".trash", create=True) as trash_fd, self._volume.folder("jobs") as jobs_fd:
-            try:
-                os.rename(name, f"{name}-{now.timestamp():.6f}", src_dir_fd=jobs_fd, dst_dir_fd=trash_fd)
-            except FileNotFoundError:
-                return
+    def trash(self, name: str, now: datetime) -> str:
+        """Take the job's folder out of sight in one step; where it lies now, to be removed in as many as it takes."""
+        target = f".trash/{name}-{now.timestamp():.6f}"
+        try:
+            self._volume.rename(f"jobs/{name}", target)
+        except FileNotFoundError:
+            pass
+        return target
 
 
 def _move(entries: list[str], from_fd: int, to_fd: int) -> None:

@@ -56,7 +56,7 @@ def plan(s: Situation) -> Plan:
     if s.status is None:
         return _first_sight(s)
     status = _with_facts(s, s.status)
-    for rule in (_wish, _unreachable, _stranger, _attempt, _queued, _ended):
+    for rule in (_wish, _imported, _unreachable, _stranger, _attempt, _queued, _ended):
         found = rule(s, status)
         if found is not None:
             return found
@@ -126,24 +126,33 @@ def _wish(s: Situation, status: JobStatus) -> Plan | None:
         return None
     if done.last_wish == wish.id:
         return Plan(status=status, action=DropWish(wish))
+    void = _why_void(s, status, wish)
+    if void:
+        return Plan(status=status, action=DropWish(wish, void))
+    if wish.wish == "rerun":
+        return _recorded(status, wish, reruns=done.reruns + 1)
+    return _wish_to_end(s, status, wish, then_delete=wish.wish == "delete")
+
+
+def _why_void(s: Situation, status: JobStatus, wish: Wish) -> str:
+    """Why a wish has no effect; empty when it has."""
+    has_ended = status.status.phase.is_terminal
+    if status.status.imported and not has_ended:
+        return "the old system started it: use docker to stop its container"
     if wish.digest and wish.digest != status.metadata.digest:
-        return Plan(status=status, action=DropWish(wish, f"the wish to {wish.wish} was for another version of the job"))
+        return f"the wish to {wish.wish} was for another version of the job"
     match wish.wish:
         case "stop":
-            return _wish_to_end(s, status, wish, then_delete=False)
+            return "cannot stop: the job had ended already" if has_ended else ""
         case "delete":
-            return _wish_to_end(s, status, wish, then_delete=True)
+            return ""
         case "rerun":
-            if not isinstance(s.wanted, Present):
-                return Plan(status=status, action=DropWish(wish, "cannot rerun: no file under specs/ has this job"))
-            return _recorded(status, wish, reruns=done.reruns + 1)
-        case _:
-            return Plan(status=status, action=DropWish(wish, f"there is no wish {wish.wish[:40]!r}"))
+            return "" if isinstance(s.wanted, Present) else "cannot rerun: no file under specs/ has this job"
+        case other:
+            return f"there is no wish {other[:40]!r}"
 
 
 def _wish_to_end(s: Situation, status: JobStatus, wish: Wish, *, then_delete: bool) -> Plan:
-    if status.status.phase.is_terminal and not then_delete:
-        return Plan(status=status, action=DropWish(wish, "cannot stop: the job had ended already"))
     before = status.status.intent
     intent = Intent(
         reason=Reason.STOPPED_BY_USER,
@@ -163,6 +172,12 @@ def _recorded(status: JobStatus, wish: Wish, **updates: object) -> Plan:
     """The wish goes into the status; the next look takes it away and acts."""
     observed = changed(status.status, last_wish=wish.id, **updates)
     return Plan(status=changed(status, status=observed), action=DropWish(wish))
+
+
+def _imported(s: Situation, status: JobStatus) -> Plan | None:
+    """A run that the old system started: looked at, never touched."""
+    is_followed = status.status.imported and not status.status.phase.is_terminal
+    return Plan(status=status) if is_followed else None
 
 
 # -- what the engine says ------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from opeva_specs.admission import Place, admitted, join, leave, position
 from opeva_specs.specfiles import Doc, Known
-from opeva_specs.status import JobStatus, Phase
+from opeva_specs.status import JobStatus, Phase, Reason, condition_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Entry:
     hidden: bool
     container_id: str | None
     job_name: str
+    is_calm: bool  # ended, and its spec was there: nothing is due unless its file changes
 
 
 def entry_of(status: JobStatus) -> Entry:
@@ -37,8 +38,15 @@ def entry_of(status: JobStatus) -> Entry:
         queued_at=observed.queued_at,
         hidden=observed.hidden,
         container_id=attempt.container_id if attempt else None,
+        is_calm=_is_calm(status),
         job_name=str(observed.job_info.get("job_name", meta.name)),
     )
+
+
+def _is_calm(status: JobStatus) -> bool:
+    spec = condition_of(status, "SpecPresent")
+    has_spec = spec is not None and spec.status == "True"
+    return status.status.phase.is_terminal and has_spec and status.status.reason != Reason.SPEC_DELETED
 
 
 class Roster:
@@ -134,6 +142,11 @@ class Roster:
         """Names of the jobs that have not ended."""
         with self._lock:
             return self._occupied | set(self._waiting)
+
+    def blocked(self) -> set[str]:
+        """Names of the queued jobs that wait for something else than their turn."""
+        with self._lock:
+            return set(self._waiting) - {name for _, name in self._queue}
 
     def running(self) -> set[str]:
         """Names of the jobs that occupy a place."""

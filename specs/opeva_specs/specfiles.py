@@ -17,8 +17,8 @@ from pathlib import Path
 
 from opeva_specs.model import SimulationJob
 from opeva_specs.parse import SpecError, SpecInvalid, parse
+from opeva_specs.survey import is_ignored
 from opeva_specs.volume import SENTINEL, SharedVolume
-from opeva_specs.watch import is_ignored
 from opeva_specs.yamltree import MAX_BYTES
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -297,6 +297,10 @@ class SpecStore:
             return None
         self._owners[name] = min(holders, key=lambda path: (self.files[path].signature[2], path))
         return self._owners[name]
+
+    def holders(self, name: str) -> frozenset[str]:
+        """Every file that has a job of that name."""
+        return frozenset(self._holders.get(name, ()))
 
     def duplicates(self, source: str) -> Iterable[str]:
         """Names in that file which another file keeps."""

@@ -183,6 +183,7 @@ class Observed(_Observed):
     intent: Intent | None = None
     last_wish: str | None = None
     hidden: bool = False
+    imported: bool = False
     job_info: dict[str, Any] = Field(default_factory=dict)
 
 

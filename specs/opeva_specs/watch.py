@@ -39,6 +39,8 @@ _EVENTS: list[type[events.FileSystemEvent]] = [
     *(events.FileMovedEvent, events.FileDeletedEvent),
     *(events.DirCreatedEvent, events.DirAttribEvent, events.DirMovedEvent, events.DirDeletedEvent),
 ]
+# Those that change the folder around a file, too; the canary's, which it touches in place, prove nothing of the folder.
+_ENTRY_EVENTS = (events.EVENT_TYPE_CREATED, events.EVENT_TYPE_MOVED, events.EVENT_TYPE_DELETED)
 _INOTIFY_LOG = "watchdog.observers.inotify_c"
 
 logger = logging.getLogger(__name__)
@@ -144,9 +146,10 @@ class DirectoryWatch:
     def _hear(self, event: events.FileSystemEvent) -> None:
         now = time.time_ns()
         for path, is_complete in told_by(event):
-            self._heard[path.rpartition("/")[0]] = now
             if event.is_directory:
                 self._heard[path] = now
+            if event.event_type in _ENTRY_EVENTS:
+                self._heard[path.rpartition("/")[0]] = now
             if self._canary is not None and path == str(self._canary):
                 self._canary_seen = True
             self._tell(path, is_complete)

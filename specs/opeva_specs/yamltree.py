@@ -4,6 +4,7 @@ Nothing is composed before it is judged, so nesting, aliases and merge keys cann
 composer dies of 30,000 nested brackets, and 450 bytes of merge keys cost seconds; its event parser bears both.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,7 +26,8 @@ _FLOAT = re.compile(
     r"[-+]?(?:(?:\.[0-9]+|(?:0|[1-9][0-9]*)\.[0-9]*)(?:[eE][-+]?[0-9]{1,3})?|(?:0|[1-9][0-9]*)[eE][-+]?[0-9]{1,3})"
 )
 _NEW_OCTAL = re.compile(r"0o[0-7]+")
-_UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# U+0085, U+2028 and U+2029 end lines in YAML 1.1 alone: text would change, and a comment could hide a field.
+_UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _JSON_ESCAPE = re.compile(r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|.)")
 _OLD_READINGS: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
 
@@ -232,8 +234,8 @@ def _resolve(word: str) -> tuple[Any, bool]:
         return _BOOL[word], False
     if _INT.fullmatch(word):
         return int(word, 16 if word.startswith("0x") else 10), False
-    if _FLOAT.fullmatch(word) and abs(float(word)) < float("inf"):
-        return float(word), False
+    if _FLOAT.fullmatch(word):
+        return (float(word), False) if math.isfinite(float(word)) else (word, True)
     return word, _other_reading_differs(word)
 
 

@@ -1,0 +1,260 @@
+"""Reconciler: read, plan, act, tell. The only place that joins the parts."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from opeva_operator import on, planner
+from opeva_operator.actions import Actions, LookAgain
+from opeva_operator.engine import Container, Engine, EngineError, EngineUnreachable
+from opeva_operator.gate import Gatekeeper
+from opeva_operator.launch import container_name
+from opeva_operator.roster import Roster
+from opeva_operator.situation import Gate, Plan, Situation, Unreachable
+from opeva_operator.specwatch import SpecWatch
+from opeva_operator.workqueue import WorkQueue
+from opeva_specs.settings import Settings
+from opeva_specs.specfiles import Absent, Present
+from opeva_specs.status import JobStatus, Wish, rfc3339
+from opeva_specs.store import ControlStore, Damaged, EventLog, StatusStore
+
+logger = logging.getLogger(__name__)
+
+MOST_STEPS = 30
+Found = Container | Unreachable | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a reconciler is made of."""
+
+    settings: Settings
+    instance: str
+    engine: Engine
+    specs: SpecWatch
+    statuses: StatusStore
+    controls: ControlStore
+    events: EventLog
+    roster: Roster
+    queue: WorkQueue
+    gatekeeper: Gatekeeper
+    actions: Actions
+    clock: Callable[[], datetime]
+
+
+class Reconciler:
+    """Makes one job true at a time; any number of workers may call it, each with another name."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._lock = threading.Lock()
+        self._maybe: set[str] | None = None  # jobs that may have a container; None until the engine was listed
+        self._met: set[str] = set()
+        self.engine_trouble: str | None = "not asked yet"
+
+    # -- what may have changed -----------------------------------------------------------------------------------
+
+    def list_containers(self) -> list[Container]:
+        """Every container of ours; from then on jobs that have none need not be asked for. Raises EngineError."""
+        found = self._parts.engine.list()
+        with self._lock:
+            before = self._maybe or set()
+            self._maybe = before | {container.job for container in found}
+        self.engine_trouble = None
+        return found
+
+    def handle(self, name: str) -> None:
+        """Look at a job through its handlers: kopf's causes, derived from what is there now."""
+        status = self._read_status(name)
+        wanted = self._parts.specs.wanted(name, status.metadata.source if status else None, self._parts.clock())
+        cause = self._cause(name, status, wanted)
+        if cause is None:
+            self.reconcile(name)
+            return
+        try:
+            on.call(
+                cause, name=name, spec=wanted if isinstance(wanted, Present) else None, status=status,
+                meta=status.metadata if status else None, retry=0, logger=logger, reconcile=self.reconcile,
+            )  # fmt: skip
+        except on.TemporaryError as error:
+            logger.info("job %s: again in %.0f s: %s", name, error.delay, error)
+            self._parts.queue.add(name, error.delay)
+        except on.PermanentError as error:
+            logger.error("job %s: left alone until something changes: %s", name, error)
+
+    def _cause(self, name: str, status: JobStatus | None, wanted: object) -> str | None:
+        is_new_here = name not in self._met
+        self._met.add(name)
+        if status is None:
+            return "create" if isinstance(wanted, Present) else None
+        if isinstance(wanted, Present) and wanted.digest != status.metadata.digest:
+            return "update"
+        if isinstance(wanted, Absent) and not status.status.phase.is_terminal:
+            return "delete"
+        return "resume" if is_new_here else None
+
+    # -- one job -------------------------------------------------------------------------------------------------
+
+    def reconcile(self, name: str) -> None:
+        """Bring one job as far as it can be brought now; idempotent."""
+        status, is_rebuilt = self._load(name)
+        container = self._find(name)
+        for _ in range(MOST_STEPS):
+            situation = self._situation(name, status, container, is_rebuilt)
+            plan = planner.plan(situation)
+            if plan.needs_gate and plan.status is not None:
+                gate, status = self._parts.gatekeeper.ask(name, plan.status)
+                plan = planner.plan(self._situation(name, status, container, is_rebuilt, gate))
+            self._tell(name, situation.status, plan.status)
+            status = plan.status
+            if plan.action is None:
+                self._attend(name, status, container)
+                self._again(name, plan)
+                return
+            try:
+                status, container = self._act(name, plan, container)
+            except LookAgain as later:
+                self._parts.queue.add(name, later.after)
+                return
+        raise RuntimeError(f"cannot settle job {name!r} in {MOST_STEPS} steps")
+
+    def _attend(self, name: str, status: JobStatus | None, container: Found) -> None:
+        """What a running container gets beside: its log written along, its image's digest noted."""
+        if status is None or not isinstance(container, Container) or not container.is_live or not container.is_ours:
+            return
+        self._parts.actions.follow(name, container)
+        try:
+            self._tell(name, status, self._parts.actions.with_digest(status, container))
+        except EngineUnreachable as error:
+            self.lost_engine(error)
+
+    def _again(self, name: str, plan: Plan) -> None:
+        if plan.recheck_after is not None:
+            self._parts.queue.add(name, max(0.01, plan.recheck_after.total_seconds()))
+
+    def _situation(
+        self, name: str, status: JobStatus | None, container: Found, is_rebuilt: bool, gate: Gate | None = None
+    ) -> Situation:
+        parts, now = self._parts, self._parts.clock()
+        return Situation(
+            name=name,
+            now=now,
+            wanted=parts.specs.wanted(name, status.metadata.source if status else None, now),
+            status=status,
+            container=container,
+            gate=gate,
+            wish=self._wish(name),
+            settle=timedelta(seconds=parts.settings.settle_seconds),
+            delete_grace=timedelta(seconds=parts.settings.delete_grace_seconds),
+            is_held=parts.specs.is_held(name),
+            is_rebuilt=is_rebuilt,
+        )
+
+    def _act(self, name: str, plan: Plan, container: Found) -> tuple[JobStatus | None, Found]:
+        assert plan.action is not None
+        before = plan.status
+        try:
+            status = self._parts.actions.do(name, plan.action, before)
+            self._tell(name, before, status)
+            touches = self._parts.actions.touches_engine(plan.action)
+            return status, self._find(name, surely=True) if touches else container
+        except EngineUnreachable as error:
+            return before, self.lost_engine(error)
+        except EngineError as error:
+            logger.warning("job %s: %s", name, error)
+            raise
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _read_status(self, name: str) -> JobStatus | None:
+        try:
+            return self._parts.statuses.read(name)
+        except Damaged as error:
+            logger.error("job %s: %s; rebuilding it from its events", name, error)
+            return None
+
+    def _load(self, name: str) -> tuple[JobStatus | None, bool]:
+        status = self._read_status(name)
+        if status is not None:
+            return status, False
+        rebuilt = self._parts.events.last_status(name)
+        if rebuilt is None:
+            rejected = self._parts.specs.rejected_status(name, self._parts.clock())
+            if rejected is not None:
+                self._tell(name, None, rejected)
+            return rejected, False
+        logger.warning("job %s: its status was lost; rebuilt from its events", name)
+        self._tell(name, None, rebuilt)
+        return rebuilt, True
+
+    def _wish(self, name: str) -> Wish | None:
+        try:
+            return self._parts.controls.read(name)
+        except Damaged as error:
+            logger.error("job %s: %s; dropped", name, error)
+            self._parts.controls.remove(name)
+            return None
+
+    def _find(self, name: str, *, surely: bool = False) -> Found:
+        with self._lock:
+            may_exist = surely or self._maybe is None or name in self._maybe
+        if not may_exist:
+            return Unreachable(self.engine_trouble) if self.engine_trouble else None
+        try:
+            found = self._parts.engine.find(container_name(self._parts.instance, name))
+        except EngineUnreachable as error:
+            return self.lost_engine(error)
+        self.engine_trouble = None
+        with self._lock:
+            if self._maybe is not None:
+                (self._maybe.discard if found is None else self._maybe.add)(name)
+        return found
+
+    def expect(self, name: str) -> None:
+        """A container of that job is about to be made: ask the engine for it from now on."""
+        with self._lock:
+            if self._maybe is not None:
+                self._maybe.add(name)
+
+    def lost_engine(self, error: EngineError) -> Unreachable:
+        """The engine did not answer: take note, change no outcome."""
+        if self.engine_trouble is None:
+            logger.warning("the engine does not answer: %s", error)
+        self.engine_trouble = str(error)
+        return Unreachable(str(error))
+
+    # -- telling -------------------------------------------------------------------------------------------------
+
+    def _tell(self, name: str, before: JobStatus | None, after: JobStatus | None) -> None:
+        if after is None or after == before:
+            return
+        is_end = after.status.phase.is_terminal and (
+            before is None
+            or not before.status.phase.is_terminal
+            or before.metadata.generation != after.metadata.generation
+        )
+        self._log(name, before, after, is_end)
+        self._parts.statuses.write(after, durable=is_end)
+        self._parts.roster.put(name, after)
+
+    def _log(self, name: str, before: JobStatus | None, after: JobStatus, is_end: bool) -> None:
+        phase = after.status.phase
+        key = (phase, after.status.reason, after.metadata.generation)
+        if before is not None and key == (before.status.phase, before.status.reason, before.metadata.generation):
+            return
+        logger.info("job %s: %s, %s %s", name, phase, after.status.reason, after.status.message)
+        self._parts.events.append(
+            name, self._parts.clock(), after.status.reason, after.status.message, status=after, durable=is_end
+        )
+
+    def forget(self, name: str) -> None:
+        """The job was deleted: nothing of it is known any more."""
+        self._met.discard(name)
+        self._parts.roster.put(name, None)
+
+    def describe(self) -> dict[str, object]:
+        """What `state/operator.json` tells of the engine."""
+        trouble = self.engine_trouble
+        return {"reachable": trouble is None, "message": trouble or "", "at": rfc3339(self._parts.clock())}

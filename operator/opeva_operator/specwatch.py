@@ -1,0 +1,211 @@
+"""SpecWatch: the spec files, shared by threads, with verdicts told and deletions guarded."""
+
+import logging
+import threading
+from collections.abc import Callable, Collection
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+import orjson
+
+from opeva_operator import outcome
+from opeva_operator.roster import Roster
+from opeva_specs.model import SimulationJob, is_job_id
+from opeva_specs.parse import SpecError
+from opeva_specs.specfiles import Absent, Look, Present, SpecFile, SpecStore, Wanted
+from opeva_specs.status import Generation, JobStatus, Meta, Observed, Phase, Reason
+from opeva_specs.store import CONFIRM_DELETIONS
+from opeva_specs.volume import SharedVolume
+
+logger = logging.getLogger(__name__)
+
+GUARD_LEAST = 4
+
+
+def held(active: Collection[str], lost: Collection[str], before: Collection[str]) -> frozenset[str]:
+    """Jobs whose deletion waits for a person: at least 4, and more than half of the active ones, gone at once."""
+    is_many = len(lost) >= GUARD_LEAST and 2 * len(lost) > len(active)
+    return frozenset(lost) if is_many else frozenset(before) & frozenset(lost)
+
+
+class SpecWatch:
+    """Thread-safe; `wake(name, after)` has a job looked at."""
+
+    def __init__(
+        self, store: SpecStore, volume: SharedVolume, roster: Roster, wake: Callable[[str, float], None],
+        clock: Callable[[], datetime], again: Callable[[float], None],
+    ) -> None:  # fmt: skip
+        self._store, self._volume, self._roster = store, volume, roster
+        self._wake, self._clock, self._again = wake, clock, again
+        self._lock = threading.RLock()
+        self.held: frozenset[str] = frozenset()
+        self._confirmed: frozenset[str] = frozenset()
+        self._rejected = set(_rejected_before(volume))
+
+    def scan(self) -> None:
+        """Look at every spec file."""
+        with self._lock:
+            self._follow_up(self._store.scan(self._clock()), None)
+
+    def hint(self, source: str, is_complete: bool) -> None:
+        """Look at one file below `specs/` that may have changed."""
+        with self._lock:
+            self._follow_up(self._store.look(source, is_complete, self._clock()), source)
+
+    def looked(self, source: str) -> None:
+        """Look at one file now."""
+        with self._lock:
+            self._follow_up(self._store.look(source, True, self._clock()), source)
+
+    def wanted(self, name: str, source: str | None, now: datetime) -> Wanted:
+        """What the files say of a job."""
+        with self._lock:
+            return self._store.wanted(name, source, now)
+
+    def job(self, name: str, wanted: Present) -> SimulationJob | None:
+        """The job as its file has it; None when the file has changed since."""
+        return self._store.job(name, wanted)
+
+    def is_held(self, name: str) -> bool:
+        """Whether the deletion of its spec waits for a person."""
+        return name in self.held
+
+    def holds_only(self, source: str, name: str) -> bool:
+        """Whether nothing but that job is in the file."""
+        with self._lock:
+            file = self._store.files.get(source)
+        return file is None or all(doc.name == name for doc in file.docs)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the folder cannot be trusted now, for people."""
+        return self._store.problems
+
+    # -- following up --------------------------------------------------------------------------------------------
+
+    def _follow_up(self, look: Look, source: str | None) -> None:
+        now = self._clock()
+        if source is None or self.held or any(self._is_lost(name, now) for name in look.names):
+            self.guard()
+        beside = {path for name in look.names for path in self._store.holders(name)}
+        for path in look.files | beside:
+            self._tell_verdict(path)
+        for name in look.names:
+            if not self._is_calm(name, now):
+                self._wake(name, 0.0)
+        if look.again_after is not None:
+            self._again(look.again_after.total_seconds())
+
+    def guard(self) -> None:
+        """Many specs gone at once look like an accident: their runs go on until a person says otherwise."""
+        with self._lock:
+            now = self._clock()
+            active = self._roster.active()
+            lost = {name for name in active if self._is_lost(name, now)}
+            before = self.held
+            if self._volume.exists(f"control/{CONFIRM_DELETIONS}"):
+                logger.warning("deletions confirmed: %s", ", ".join(sorted(lost)))
+                self._confirmed = frozenset(lost)
+                self._volume.remove(f"control/{CONFIRM_DELETIONS}")
+            self._confirmed &= lost
+            self.held = held(active, lost - self._confirmed, before)
+            for name in before ^ self.held:
+                self._wake(name, 0.0)
+
+    def has_lost(self, name: str) -> bool:
+        """Whether a job's spec is gone while its status does not tell so yet."""
+        entry = self._roster.get(name)
+        with self._lock:
+            return entry is not None and entry.is_calm and self._is_lost(name, self._clock())
+
+    def _is_calm(self, name: str, now: datetime) -> bool:
+        """Whether the job has ended and its file says nothing that its status does not tell."""
+        entry = self._roster.get(name)
+        if entry is None or not entry.is_calm:
+            return False
+        wanted = self._store.wanted(name, entry.source, now)
+        return isinstance(wanted, Present) and (wanted.digest, wanted.source, wanted.source_hash) == (
+            entry.digest,
+            entry.source,
+            entry.source_hash,
+        )
+
+    def _is_lost(self, name: str, now: datetime) -> bool:
+        return isinstance(self._store.wanted(name, self._source(name), now), Absent)
+
+    def _source(self, name: str) -> str | None:
+        entry = self._roster.get(name)
+        return entry.source if entry else None
+
+    def _tell_verdict(self, source: str) -> None:
+        """Say in `rejected/` why a file cannot be accepted; take it back when it was mended."""
+        file = self._store.files.get(source)
+        errors = self._errors(source, file) if file else []
+        try:
+            if not errors:
+                if source in self._rejected:
+                    self._volume.remove(f"rejected/{source}.json")
+                    self._rejected.discard(source)
+                return
+            self._rejected.add(source)
+            data = orjson.dumps({"source": source, "errors": errors}, option=orjson.OPT_INDENT_2)
+            self._volume.write(f"rejected/{source}.json", data, durable=False)
+        except OSError as error:
+            logger.error("cannot tell of specs/%s: %s", source, error)
+        logger.warning("specs/%s: %s", source, errors[0]["message"])
+        name = PurePosixPath(source).stem
+        if source.startswith("api/") and is_job_id(name):
+            self._wake(name, 0.0)
+
+    def _errors(self, source: str, file: SpecFile) -> list[dict[str, Any]]:
+        errors = [_as_dict(error) for error in file.errors]
+        for name in self._store.duplicates(source):
+            words = f"{name!r} is the job of another file: give this one another metadata.name"
+            place = SpecError(
+                document=1, line=1, column=1, field="metadata.name", reason="DuplicateName", message=words
+            )
+            errors.append(_as_dict(place))
+        return errors
+
+    def rejected_status(self, name: str, now: datetime) -> JobStatus | None:
+        """The status of a job whose file in `specs/api/` cannot be accepted, if that is so."""
+        with self._lock:
+            found = [
+                (f"api/{name}{end}", self._store.files.get(f"api/{name}{end}")) for end in (".yaml", ".yml", ".json")
+            ]
+        for source, file in found:
+            if file is not None and file.errors and not file.docs:
+                return _invalid(name, source, file, now)
+        return None
+
+
+def _rejected_before(volume: SharedVolume) -> list[str]:
+    files = volume.rejected.rglob("*.json")
+    return [path.relative_to(volume.rejected).as_posix().removesuffix(".json") for path in files]
+
+
+def _invalid(name: str, source: str, file: SpecFile, now: datetime) -> JobStatus:
+    status = JobStatus(
+        metadata=Meta(name=name, generation=1, digest="", source=source, source_hash=file.source_hash),
+        status=Observed(
+            phase=Phase.QUEUED,
+            reason=Reason.SPEC_INVALID,
+            queued_at=now,
+            generations=(Generation(generation=1, digest="", accepted_at=now),),
+            job_info={"job_id": name, "job_name": name, "target_host": "local"},
+        ),
+    )
+    words = file.errors[0].sentence()
+    return outcome.failed(status, Reason.SPEC_INVALID, f"specs/{source} cannot be accepted: {words}", now)
+
+
+def _as_dict(error: SpecError) -> dict[str, Any]:
+    return {
+        "document": error.document,
+        "line": error.line,
+        "column": error.column,
+        "field": error.field,
+        "reason": error.reason,
+        "message": error.message,
+    }
