@@ -1,0 +1,137 @@
+"""JobFiles: what jobs write about themselves, read with care: it may be torn, huge, full of NaN, or a planted link."""
+
+import errno
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from opeva_api.index import MAX_INFO_BYTES
+from opeva_api.recent import Recent
+from opeva_api.record import Record
+from opeva_api.sanitise import finite, loads_lenient, sanitised
+from opeva_specs.status import rfc3339
+from opeva_specs.volume import SharedVolume
+
+MAX_PROGRESS_BYTES = 2**20
+MAX_RESULT_BYTES = 16 * 2**20
+NO_UPDATES = "No updates yet."
+PENDING = {"status": "pending", "message": "Result not ready yet."}
+_ALMOST = 99.9  # 100 is said of finished jobs only
+_STEPS = (("global_step", "global_step_total"), ("step", "total"), ("step", "total_steps"), ("current", "total"))
+_PERCENTS = ("progress_pct", "percent", "progress_percent")
+_FRACTIONS = ("progress", "completion")
+_KEPT = 2048
+
+Run = tuple[str, int, int]
+
+
+def run_of(told: Mapping[str, Any]) -> Run:
+    """Which try of which generation of which job is told of."""
+    return told["job_id"], told["generation"], told["attempt_number"]
+
+
+def percent_of(progress: Mapping[str, Any]) -> float:
+    """How far the job says it is, from 0 to 100: by its step totals if it has any, else by the figure it gives."""
+    found = _by_steps(progress)
+    if found is None:
+        found = next((n for key in _PERCENTS if (n := finite(progress.get(key))) is not None), None)
+    if found is None:
+        parts = (n for key in _FRACTIONS if (n := finite(progress.get(key))) is not None)
+        found = next((n * 100 if n <= 1 else n for n in parts), 0.0)
+    return round(min(max(found, 0.0), 100.0), 4)
+
+
+def _by_steps(progress: Mapping[str, Any]) -> float | None:
+    for done_key, total_key in _STEPS:
+        done, total = finite(progress.get(done_key)), finite(progress.get(total_key))
+        if done is not None and total is not None and total > 0:
+            return 100 * done / total
+    names = ("episode_current", "episode_total", "step_current", "step_total")
+    episode, episodes, step, steps = (finite(progress.get(name)) for name in names)
+    if step is None or steps is None or steps <= 0:
+        return None
+    if episode is None or episodes is None or episodes <= 0:
+        return 100 * step / steps
+    return 100 * ((max(episode, 1) - 1) * steps + step) / (episodes * steps)
+
+
+class JobFiles:
+    """Progress, results and job_info of jobs; while a file cannot be read, what was last read of it."""
+
+    def __init__(self, volume: SharedVolume) -> None:
+        self._volume = volume
+        self._progress: Recent[Run, dict[str, Any]] = Recent(_KEPT)
+        self._percent: Recent[Run, float] = Recent(_KEPT)
+        self._info: Recent[Run, dict[str, Any]] = Recent(_KEPT)
+
+    def progress(self, record: Record) -> dict[str, Any]:
+        """The job's own words, and one percentage that never falls within an attempt."""
+        told = record.told()
+        run = run_of(told)
+        found = {} if is_of_an_earlier_run(told, record) else self._read_progress(record, run)
+        percent = 100.0 if record.word == "finished" else self._never_falling(run, percent_of(found))
+        return {**found, "progress": found or NO_UPDATES, "percent": percent, "progress_pct": percent}
+
+    def result(self, record: Record) -> dict[str, Any]:
+        """The job's result; while it is active `pending`, and of a dead job without one the reason why."""
+        told = record.told()
+        if is_of_an_earlier_run(told, record):
+            return _no_result(told, "it never ran") if record.is_ended else dict(PENDING)
+        try:
+            found = loads_lenient(self._volume.read(f"jobs/{record.job_id}/results/result.json", MAX_RESULT_BYTES))
+        except OSError as error:
+            return _no_result(told, _why_unread(error)) if record.is_ended else dict(PENDING)
+        except ValueError:
+            return _no_result(told, "results/result.json is no readable JSON") if record.is_ended else dict(PENDING)
+        clean = sanitised(found if isinstance(found, dict) else {"result": found})
+        if record.is_ended and isinstance(found, dict) and found.get("status") == "pending":
+            return _no_result(told, "results/result.json still says pending")
+        return dict(clean)
+
+    def info(self, record: Record) -> dict[str, Any]:
+        """What the job's `job_info.json` says, whoever wrote it."""
+        run = run_of(record.told())
+        try:
+            found = loads_lenient(self._volume.read(f"jobs/{record.job_id}/job_info.json", MAX_INFO_BYTES))
+            if not isinstance(found, dict):
+                raise ValueError("is no object")
+        except (OSError, ValueError):
+            return self._info.get(run) or {}
+        return self._info.keep(run, sanitised(found))
+
+    def _read_progress(self, record: Record, run: Run) -> dict[str, Any]:
+        try:
+            fd = self._volume.open(f"jobs/{record.job_id}/progress/progress.json")
+            with os.fdopen(fd, "rb") as file:
+                written_at = os.fstat(fd).st_mtime
+                found = loads_lenient(file.read(MAX_PROGRESS_BYTES))
+            if not isinstance(found, dict):
+                raise ValueError("is no object")
+        except (OSError, ValueError):
+            return self._progress.get(run) or {}
+        clean = sanitised(found)
+        clean.setdefault("updated_at", rfc3339(datetime.fromtimestamp(written_at, UTC)))
+        return self._progress.keep(run, clean)
+
+    def _never_falling(self, run: Run, percent: float) -> float:
+        return self._percent.keep(run, max(min(percent, _ALMOST), self._percent.get(run) or 0.0))
+
+
+def is_of_an_earlier_run(told: Mapping[str, Any], record: Record) -> bool:
+    """Whether what lies in the job's folder was left by an earlier generation: this one has not run."""
+    return told["attempt_number"] == 0 and (not record.is_ended or told["generation"] > 1)
+
+
+def _no_result(told: Mapping[str, Any], why: str) -> dict[str, Any]:
+    word = told["status"]
+    reason = why if word == "finished" else told["message"] or f"the job is {word} ({told['reason']})"
+    return {"status": word, "message": f"no result: {reason}"}
+
+
+def _why_unread(error: OSError) -> str:
+    if error.errno == errno.EFBIG:
+        return f"results/result.json is larger than {MAX_RESULT_BYTES} bytes: read it on the volume"
+    if isinstance(error, FileNotFoundError):
+        return "the job wrote no results/result.json"
+    return "results/result.json is not a readable file"
