@@ -162,10 +162,9 @@ def _wish_to_end(s: Situation, status: JobStatus, wish: Wish, *, then_delete: bo
         signaled_at=before.signaled_at if before else None,
         then_delete=then_delete or (before is not None and before.then_delete),
     )
-    phase = status.status.phase
-    if phase in (Phase.STARTING, Phase.RUNNING):
-        phase = Phase.STOPPING
-    return _recorded(status, wish, intent=intent, phase=phase)
+    if status.status.phase in (Phase.STARTING, Phase.RUNNING):
+        status = outcome.stopping(status, intent)
+    return _recorded(status, wish, intent=intent)
 
 
 def _recorded(status: JobStatus, wish: Wish, **updates: object) -> Plan:
