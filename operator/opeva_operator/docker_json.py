@@ -100,7 +100,7 @@ def from_inspection(found: Mapping[str, Any], instance: str) -> Container:
         state=state["Status"],
         is_ours=labels.get(INSTANCE) == instance,
         started_at=started_at,
-        finished_at=instant(state["FinishedAt"]) if has_ended else None,
+        finished_at=_ending(state, started_at) if has_ended else None,
         exit_code=state["ExitCode"] if has_ended else None,
         oom_killed=bool(state["OOMKilled"]),
         image=found["Config"]["Image"],
@@ -108,6 +108,12 @@ def from_inspection(found: Mapping[str, Any], instance: str) -> Container:
         stop_signal=found["Config"].get("StopSignal") or "SIGTERM",
         error=state["Error"],
     )
+
+
+def _ending(state: Mapping[str, Any], started_at: datetime | None) -> datetime | None:
+    """When it ended; a short run may be over before Docker notes that it began, yet none ends before its start."""
+    finished_at = instant(state["FinishedAt"])
+    return max(finished_at, started_at) if finished_at and started_at else finished_at
 
 
 def from_listing(row: Mapping[str, Any], instance: str) -> Container:

@@ -1,0 +1,376 @@
+"""What every engine promises, on the fake and on a real Docker engine."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.contract.machines import Bench
+
+from opeva_operator.engine import (
+    Container,
+    ContainerGone,
+    Engine,
+    EngineEvent,
+    EngineUnreachable,
+    ImageMissing,
+    NameTaken,
+    NetworkNotFound,
+    PullFailed,
+)
+from opeva_operator.testing import FakeRun
+
+LONG = b"x" * 100_000 + b"\n"
+STUBBORN = "trap '' TERM; while :; do sleep 0.1; done"
+
+
+# --- create, start, find, list --------------------------------------------------------------------------------
+
+
+def test_a_second_container_of_a_name_is_refused(bench: Bench) -> None:
+    bench.create("one")
+    with pytest.raises(NameTaken, match=bench.name("one")):
+        bench.create("one")
+
+
+def test_what_was_created_but_never_started_has_not_ended(bench: Bench) -> None:
+    bench.create("one")
+    found = bench.found("one")
+    assert found.state == "created"
+    assert (found.started_at, found.finished_at, found.exit_code) == (None, None, None)
+    assert not found.has_ended
+    assert not found.is_live
+
+
+def test_a_container_tells_whose_it_is(bench: Bench) -> None:
+    container_id = bench.create("one")
+    found = bench.found("one")
+    assert (found.id, found.name, found.is_ours) == (container_id, bench.name("one"), True)
+    assert (found.job, found.generation, found.attempt, found.digest) == ("one", 2, 3, "sha256:abc")
+    assert found.image == bench.machine.image
+    assert found.image_id.startswith("sha256:")
+
+
+def test_the_listing_tells_the_same_identity(bench: Bench) -> None:
+    bench.create("one")
+    bench.sleeper("two")
+    listed = {one.job: one for one in bench.engine.list()}
+    assert set(listed) == {"one", "two"}
+    assert (listed["one"].state, listed["two"].state) == ("created", "running")
+    for job, one in listed.items():
+        assert (one.id, one.name, one.is_ours) == (bench.found(job).id, bench.name(job), True)
+        assert (one.generation, one.attempt, one.digest) == (2, 3, "sha256:abc")
+
+
+@pytest.mark.parametrize("code", [0, 1, 7, 137, 255])
+def test_an_exit_code_is_told_as_it_was(bench: Bench, code: int) -> None:
+    began_at = datetime.now(UTC) - timedelta(seconds=1)
+    bench.start("one", f"exit {code}", FakeRun(exit_code=code, run_for=0))
+    ended = bench.ended("one")
+    assert (ended.state, ended.exit_code, ended.oom_killed) == ("exited", code, False)
+    assert ended.started_at is not None and ended.finished_at is not None
+    assert began_at <= ended.started_at <= ended.finished_at <= datetime.now(UTC) + timedelta(seconds=1)
+
+
+def test_a_running_container_is_live_and_has_no_exit_code(bench: Bench) -> None:
+    bench.sleeper("one")
+    found = bench.found("one")
+    assert found.is_live
+    assert not found.has_ended
+    assert (found.exit_code, found.finished_at) == (None, None)
+
+
+def test_too_much_memory_is_told_by_the_engine(bench: Bench) -> None:
+    run = FakeRun(exit_code=137, run_for=0, oom=True)
+    bench.start("one", "tail /dev/zero", run, memory_bytes=16 * 2**20)
+    ended = bench.ended("one")
+    assert ended.oom_killed
+    assert ended.exit_code == 137
+
+
+def test_starting_twice_is_starting_once(bench: Bench) -> None:
+    container_id = bench.sleeper("one")
+    before = bench.found("one")
+    bench.engine.start(container_id)
+    assert bench.found("one") == before
+
+
+def test_a_command_that_does_not_exist_ends_the_run_and_the_log_says_why(bench: Bench) -> None:
+    run = FakeRun(exit_code=127, run_for=0, output=b"exec /nonexistent failed: No such file or directory\n")
+    container_id = bench.start("one", run=run, command=("/nonexistent",))
+    assert bench.ended("one").exit_code == 127
+    log = b"".join(entry.data for entry in bench.engine.logs(container_id, None, follow=False))
+    assert b"/nonexistent failed: No such file or directory" in log
+
+
+def test_a_foreign_container_is_seen_but_not_ours(bench: Bench) -> None:
+    bench.machine.plant(bench.name("foreign"))
+    found = bench.found("foreign")
+    assert not found.is_ours
+    assert found.job == ""
+    assert bench.engine.list() == []
+    with pytest.raises(NameTaken):
+        bench.create("foreign")
+
+
+def test_two_instances_do_not_see_each_other(bench: Bench) -> None:
+    bench.create("one")
+    other = bench.machine.beside("other")
+    assert other.list() == []
+    seen = other.find(bench.name("one"))
+    assert seen is not None
+    assert not seen.is_ours
+
+
+# --- what is missing ------------------------------------------------------------------------------------------
+
+
+def test_a_missing_image_is_named_and_leaves_nothing_behind(bench: Bench) -> None:
+    assert bench.engine.image_digest("opeva-test/missing:1") is None
+    with pytest.raises(ImageMissing, match="opeva-test/missing:1"):
+        bench.create("one", image="opeva-test/missing:1")
+    assert bench.engine.find(bench.name("one")) is None
+
+
+def test_an_image_that_is_here_has_a_digest_with_or_without_the_usual_tag(bench: Bench) -> None:
+    digest = bench.engine.image_digest(bench.machine.image)
+    assert digest is not None
+    assert digest.startswith("sha256:")
+    assert bench.engine.image_digest(bench.machine.image.removesuffix(":latest")) == digest
+
+
+def test_a_missing_network_is_named_and_leaves_a_container_that_never_ran(bench: Bench) -> None:
+    network = f"net-{bench.run_id}"
+    assert not bench.engine.has_network(network)
+    container_id = bench.create("one", network=network)
+    with pytest.raises(NetworkNotFound, match=network):
+        bench.engine.start(container_id)
+    left = bench.found("one")
+    assert left.state == "created"
+    assert not left.has_ended
+    assert network in left.error
+
+
+def test_a_network_is_made_once_and_used(bench: Bench) -> None:
+    network = f"net-{bench.run_id}"
+    bench.engine.ensure_network(network)
+    bench.engine.ensure_network(network)
+    assert bench.engine.has_network(network)
+    assert not bench.engine.has_network(network[:-1])
+    bench.start("one", network=network)
+    assert bench.ended("one").exit_code == 0
+
+
+def test_pulling_what_no_registry_has_says_not_found(bench: Bench) -> None:
+    with pytest.raises(PullFailed) as failed:
+        bench.engine.pull(f"{bench.machine.registry_name}/missing:1", 30)
+    assert failed.value.kind == "not found"
+
+
+def test_a_pulled_image_is_here(bench: Bench) -> None:
+    image = f"{bench.machine.registry_name}/offered:1"
+    bench.machine.publish(image)
+    assert bench.engine.image_digest(image) is None
+    bench.engine.pull(image, 30)
+    assert bench.engine.image_digest(image) is not None
+
+
+# --- signals, removal -----------------------------------------------------------------------------------------
+
+
+def test_a_term_signal_ends_a_program_that_knows_no_signals(bench: Bench) -> None:
+    container_id = bench.sleeper("one")
+    bench.engine.signal(container_id, "SIGTERM")
+    assert bench.ended("one").exit_code == 143
+
+
+def test_who_ignores_term_is_killed(bench: Bench) -> None:
+    container_id = bench.start("one", STUBBORN, FakeRun(ignores_term=True, output=b""))
+    bench.engine.signal(container_id, "SIGTERM")
+    assert bench.found("one").is_live
+    bench.engine.signal(container_id, "SIGKILL")
+    assert bench.ended("one").exit_code == 137
+
+
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT", "SIGKILL"])
+def test_a_paused_container_hears_a_signal(bench: Bench, signal: str) -> None:
+    container_id = bench.start("one", "trap 'exit 9' INT; while :; do sleep 0.1; done", FakeRun())
+    bench.machine.pause("one")
+    assert bench.found("one").state == "paused"
+    assert bench.found("one").is_live
+    bench.engine.signal(container_id, signal)
+    assert bench.ended("one").exit_code not in (0, None)
+
+
+def test_a_signal_to_what_has_ended_or_never_ran_is_fine(bench: Bench) -> None:
+    ended = bench.start("one")
+    bench.ended("one")
+    bench.engine.signal(ended, "SIGTERM")
+    bench.engine.signal(bench.create("two"), "SIGKILL")
+    assert bench.found("two").state == "created"
+
+
+def test_removing_is_final_and_may_be_repeated(bench: Bench) -> None:
+    container_id = bench.sleeper("one")
+    bench.engine.remove(container_id)
+    bench.engine.remove(container_id)
+    assert bench.engine.find(bench.name("one")) is None
+    assert bench.engine.list() == []
+
+
+def test_what_is_gone_cannot_be_started_signalled_or_read(bench: Bench) -> None:
+    container_id = bench.create("one")
+    bench.engine.remove(container_id)
+    with pytest.raises(ContainerGone):
+        bench.engine.start(container_id)
+    with pytest.raises(ContainerGone):
+        bench.engine.signal(container_id, "SIGTERM")
+    with pytest.raises(ContainerGone):
+        bench.engine.logs(container_id, None, follow=False)
+
+
+# --- logs -----------------------------------------------------------------------------------------------------
+
+
+def _noisy(bench: Bench) -> str:
+    script = r"echo one; head -c 100000 /dev/zero | tr '\0' x; echo; printf '\377\n'; printf tail"
+    return bench.start("noisy", script, FakeRun(run_for=0, output=b"one\n" + LONG + b"\xff\ntail"))
+
+
+def test_a_log_is_complete_with_long_lines_and_bad_text(bench: Bench) -> None:
+    container_id = _noisy(bench)
+    bench.ended("noisy")
+    entries = list(bench.engine.logs(container_id, None, follow=False))
+    assert b"".join(entry.data for entry in entries) == b"one\n" + LONG + "\N{REPLACEMENT CHARACTER}\ntail".encode()
+    assert all(len(entry.at) == len("2026-01-31T09:00:00.123456789Z") for entry in entries)
+    assert [entry.at for entry in entries] == sorted(entry.at for entry in entries)
+
+
+def test_stdout_and_stderr_are_both_in_the_log(bench: Bench) -> None:
+    container_id = bench.start("one", "echo out; echo err >&2", FakeRun(run_for=0, output=b"out\nerr\n"))
+    bench.ended("one")
+    assert {entry.data for entry in bench.engine.logs(container_id, None, follow=False)} == {b"out\n", b"err\n"}
+
+
+def test_following_ends_with_the_container_and_misses_nothing(bench: Bench) -> None:
+    container_id = bench.start("one", "echo a; sleep 0.5; echo b", FakeRun(run_for=0.5, output=b"a\nb\n"))
+    assert [entry.data for entry in bench.engine.logs(container_id, None, follow=True)] == [b"a\n", b"b\n"]
+    assert bench.ended("one").exit_code == 0
+
+
+def test_a_log_resumes_at_an_entry(bench: Bench) -> None:
+    container_id = _noisy(bench)
+    bench.ended("noisy")
+    entries = list(bench.engine.logs(container_id, None, follow=False))
+    for entry in entries:
+        rest = list(bench.engine.logs(container_id, entry.at, follow=True))
+        assert rest == [later for later in entries if later.at >= entry.at]
+
+
+def test_a_container_that_never_ran_has_an_empty_log(bench: Bench) -> None:
+    assert list(bench.engine.logs(bench.create("one"), None, follow=True)) == []
+
+
+def test_removing_a_container_ends_its_log(bench: Bench) -> None:
+    container_id = bench.sleeper("one")
+    reader = _Reader(bench.engine.logs(container_id, None, follow=True))
+    bench.engine.remove(container_id)
+    assert reader.rest() == []
+
+
+def test_closing_a_log_ends_who_reads_it(bench: Bench) -> None:
+    container_id = bench.start("one", "echo a; sleep 60", FakeRun(output=b"a\n"))
+    log = bench.engine.logs(container_id, None, follow=True)
+    reader = _Reader(log)
+    bench.eventually(lambda: len(reader.seen) == 1)
+    log.close()
+    assert [entry.data for entry in reader.rest()] == [b"a\n"]
+    log.close()
+
+
+# --- events ---------------------------------------------------------------------------------------------------
+
+
+def test_events_name_the_job_and_are_of_this_instance_only(bench: Bench) -> None:
+    events, others = bench.engine.events(), bench.machine.beside("other").events()
+    reader, other_reader = _Reader(events), _Reader(others)
+    bench.engine.remove(bench.start("one"))
+    bench.eventually(lambda: EngineEvent(job="one", action="destroy") in reader.seen)
+    events.close()
+    others.close()
+    seen = reader.rest()
+    assert {event.job for event in seen} == {"one"}
+    assert [event.action for event in seen] == ["create", "start", "die", "destroy"]
+    assert other_reader.rest() == []
+
+
+def test_events_that_nobody_reads_can_be_closed(bench: Bench) -> None:
+    events = bench.engine.events()
+    events.close()
+    assert list(events) == []
+
+
+class _Reader:
+    """Reads a stream in a thread of its own."""
+
+    def __init__(self, stream: Any) -> None:
+        self.seen: list[Any] = []
+        self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self._thread.start()
+
+    def _read(self, stream: Any) -> None:
+        for one in stream:
+            self.seen.append(one)
+
+    def rest(self) -> list[Any]:
+        """All that was read, once the stream has ended."""
+        self._thread.join(10)
+        assert not self._thread.is_alive(), "the stream has not ended"
+        return self.seen
+
+
+# --- an engine that does not answer ---------------------------------------------------------------------------
+
+
+def _started(name: str) -> Container:
+    now = datetime.now(UTC)
+    return Container(
+        id="0" * 64, name=name, job="one", generation=1, attempt=1, digest="", state="exited", started_at=now
+    )
+
+
+CALLS: dict[str, Callable[[Engine, Bench], object]] = {
+    "ping": lambda engine, bench: engine.ping(),
+    "list": lambda engine, bench: engine.list(),
+    "find": lambda engine, bench: engine.find(bench.name("one")),
+    "create": lambda engine, bench: engine.create(bench.wanted("one")),
+    "start": lambda engine, bench: engine.start("0" * 64),
+    "signal": lambda engine, bench: engine.signal("0" * 64, "SIGTERM"),
+    "remove": lambda engine, bench: engine.remove("0" * 64),
+    "image_digest": lambda engine, bench: engine.image_digest(bench.machine.image),
+    "pull": lambda engine, bench: engine.pull("opeva-test/missing:1", 5),
+    "ensure_network": lambda engine, bench: engine.ensure_network("bridge"),
+    "has_network": lambda engine, bench: engine.has_network("bridge"),
+    "logs": lambda engine, bench: engine.logs("0" * 64, None, follow=False),
+    "events": lambda engine, bench: engine.events(),
+    "restarted_since_start": lambda engine, bench: engine.restarted_since_start(_started("one")),
+}
+
+
+def test_every_method_that_asks_the_engine_is_tried_without_one() -> None:
+    # Where this process runs is asked of /proc first: on a bare host no engine is needed to say so.
+    assert set(CALLS) == {name for name in vars(Engine) if not name.startswith("_")} - {"host_path"}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_engine_that_does_not_answer_is_unreachable_and_nothing_else(bench: Bench, call: str) -> None:
+    with pytest.raises(EngineUnreachable):
+        CALLS[call](bench.machine.unreachable(), bench)
+
+
+def test_a_killed_container_is_no_sign_of_a_restarted_engine(bench: Bench) -> None:
+    container_id = bench.sleeper("one")
+    bench.engine.signal(container_id, "SIGKILL")
+    assert bench.ended("one").exit_code == 137
+    assert not bench.engine.restarted_since_start(bench.found("one"))
