@@ -77,7 +77,7 @@ def test_name_labels_and_annotations_leave_the_digest() -> None:
         pytest.param(BASE.replace("y: 1", "y: '1'"), id="text for a number"),
         pytest.param(BASE.replace("y: 1", "y: 1.0"), id="a point"),
         pytest.param(BASE.replace("y: 1", "y: true"), id="truth for one"),
-        pytest.param(BASE.replace("y: 1", "y:"), id="nothing for a value"),
+        pytest.param(BASE.replace("y: 1", "y: null"), id="nothing for a value"),
         pytest.param(BASE.replace("{y: 1}", "{}"), id="no value in config"),
         pytest.param(BASE.replace("[1, 2]", "[2, 1]"), id="order of a list in config"),
         pytest.param(BASE.replace("'2'", "'3'"), id="env"),
