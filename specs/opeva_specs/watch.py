@@ -109,8 +109,7 @@ class DirectoryWatch:
         self._heard: dict[str, int] = {}
         self._unheard: dict[str, int] = {}
         self._deaf: dict[str, int] = {}
-        self._owes_full_look = False
-        self._canary_seen = False
+        self._owes_full_look = self._has_lost_events = self._is_newly_deaf = self._canary_seen = False
         self._canary_asked_at: float | None = None
         self._next_canary = self._next_rebuild = self._next_poll = 0.0
         self._backoff = HEALTH_SECONDS
@@ -174,7 +173,7 @@ class DirectoryWatch:
 
     def _on_lost_events(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.WARNING:  # that its queue was full, watchdog tells to its log only
-            self._owes_full_look = True
+            self._has_lost_events = True
         return True
 
     # From here on: in the health thread (and, before it runs, in `start`).
@@ -194,8 +193,11 @@ class DirectoryWatch:
     def _tick(self, now: float) -> None:
         if not self._is_sound() and "dead" not in self._problems:
             self._set("dead", f"cannot hear of changes in {self._names()}: the watch stopped and is being restarted")
-        if self._problems.keys() & {"dead", "silent", "deaf"} and now >= self._next_rebuild:
+        is_ill = self._is_newly_deaf or bool(self._problems.keys() & {"dead", "silent"})
+        if is_ill and now >= self._next_rebuild:
             self._rebuild(now)
+        if self._has_lost_events:
+            self._look_anew(now)
         if now >= self._next_poll or (self.mode == "poll" and self._files is None):
             self._next_poll = now + self._poll_seconds
             self._poll()
@@ -220,15 +222,20 @@ class DirectoryWatch:
         self._identities = {folder: identity(folder) for folder in self._folders}
         missing = ", ".join(str(folder) for folder, found in self._identities.items() if found is None)
         self._set("missing", missing and f"cannot watch {missing}: there is no such folder; create it")
+        self._check_remote()
         try:
             self._observer = _observe(self._present(), self._listener)
-            self._set("dead", None)
         except (OSError, RuntimeError) as error:
             self._set("dead", f"cannot watch {self._names()}: {error}; see sysctl fs.inotify and ulimit -n")
-        self._check_remote()
+            return
+        self._set("dead", None)
+        self._canary_asked_at, self._next_canary = None, now
+        self._look_anew(now)
+
+    def _look_anew(self, now: float) -> None:
+        self._has_lost_events = self._is_newly_deaf = False
         self._known = survey(map(str, self._present()), {}, self._skips)
         self._files, self._unheard, self._next_poll = None, {}, now + self._poll_seconds
-        self._canary_asked_at, self._next_canary = None, now
         self._owes_full_look = True
 
     def _tear_down(self) -> None:
@@ -287,7 +294,8 @@ class DirectoryWatch:
         self._deaf = {
             path: at for path, at in suspects.items() if path in self._known and self._heard.get(path, 0) < at
         }
-        self._unheard = {} if "remote" in self._problems else unheard
+        self._is_newly_deaf |= any(path in self._deaf for path in self._unheard)
+        self._unheard = {} if self._problems.keys() & {"dead", "remote"} else unheard
         example = min(self._deaf, default=None)
         self._set("deaf", example and f"polling {self._names()}: a change in {example} came without an event")
         oldest = time.time_ns() - HEARD_FOR_NS
