@@ -16,6 +16,7 @@ from opeva_specs.volume import SharedVolume
 MAX_STATUS_BYTES = 16 * 2**20
 MAX_WISH_BYTES = 64 * 1024
 CONFIRM_DELETIONS = "confirm-deletions"
+_EVENT_START = b'{"at":'
 
 
 class Damaged(ValueError):
@@ -115,10 +116,20 @@ class EventLog:
 
 
 def _status_in(line: bytes) -> JobStatus | None:
+    for start in {0, max(0, line.rfind(_EVENT_START))}:  # a line torn by a crash may stand before a good one
+        try:
+            event = orjson.loads(line[start:])
+        except ValueError:
+            continue
+        if isinstance(event, dict) and "object" in event:
+            return _status_of(event["object"])
+    return None
+
+
+def _status_of(found: object) -> JobStatus | None:
     try:
-        event = orjson.loads(line)
-        return JobStatus.model_validate(event["object"]) if "object" in event else None
-    except ValueError:  # a line torn by a crash: the one before it counts
+        return JobStatus.model_validate(found)
+    except ValidationError:
         return None
 
 
