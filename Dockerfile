@@ -15,7 +15,7 @@ RUN pip install --no-cache-dir --root-user-action=ignore -c /wheels/constraints.
 COPY --from=wheel /wheels/*.whl /wheels/
 RUN pip install --no-cache-dir --root-user-action=ignore --no-deps /wheels/*.whl && rm -r /wheels
 
-ENV OPEVA_API_HOST=0.0.0.0 OPEVA_SHARED_DATA=/data PYTHONUNBUFFERED=1
+ENV OPEVA_API_HOST=0.0.0.0 OPEVA_API_UID=10001 OPEVA_SHARED_DATA=/data PYTHONUNBUFFERED=1
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-Ic", "\
 import http.client, os, sys; \
