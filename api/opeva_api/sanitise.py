@@ -8,6 +8,7 @@ import orjson
 
 MAX_DEPTH = 100
 _MISSING = object()
+_NO_NUMBERS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 def loads_lenient(data: bytes) -> Any:
@@ -74,7 +75,7 @@ def _worded(item: Any, depth: int) -> Any:
     clean = _clean(item, depth)
     if clean is not _MISSING:
         return clean
-    return str(item) if isinstance(item, float) else "null"
+    return _NO_NUMBERS.get(str(item), "null")
 
 
 def _text(text: str) -> str:

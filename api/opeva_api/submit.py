@@ -39,7 +39,7 @@ def _blank_is_none(value: Any) -> Any:
     return None if stripped == "" else stripped
 
 
-Text = Annotated[str | None, BeforeValidator(_blank_is_none), Field(max_length=256)]
+Text = Annotated[Annotated[str, Field(max_length=256)] | None, BeforeValidator(_blank_is_none)]
 
 
 class RunRequest(BaseModel):
