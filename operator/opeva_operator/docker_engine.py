@@ -149,7 +149,7 @@ class DockerEngine:
                 response = self._client.post(
                     self._url("/images/create"),
                     params={"fromImage": repository, "tag": tag or "latest"},
-                    headers=self._credentials(repository),
+                    headers=self._credentials(image, repository),
                     stream=True,
                     timeout=(self._timeout_seconds, timeout_seconds),
                 )
@@ -160,15 +160,15 @@ class DockerEngine:
             except requests.ReadTimeout as error:
                 raise _pull_failed(image, f"not here after {timeout_seconds:g} s") from error
 
-    def _credentials(self, repository: str) -> dict[str, str | bytes]:
+    def _credentials(self, image: str, repository: str) -> dict[str, str | bytes]:
         try:
             self._client.reload_config()  # somebody may have logged in since
             registry, _ = auth.resolve_repository_name(repository)
             header = auth.get_config_header(self._client, registry)
         except errors.InvalidRepository as error:
-            raise PullFailed("not found", f"cannot pull {repository!r}: {error}") from error
+            raise PullFailed("not found", f"cannot pull {image!r}: {error}") from error
         except errors.DockerException as error:
-            raise PullFailed("unauthorised", f"cannot read the credentials for {repository!r}: {error}") from error
+            raise PullFailed("unauthorised", f"cannot read the credentials for {image!r}: {error}") from error
         return {"X-Registry-Auth": header} if header else {}
 
     def _follow_pull(self, image: str, source: Source, timeout_seconds: float) -> None:

@@ -184,7 +184,15 @@ def repository_of(reference: str) -> str:
     return head if colon and "/" not in tag else name
 
 
-_UNAUTHORISED = ("unauthorized", "authentication required", "access denied", "access forbidden", "denied:", "forbidden")
+_UNAUTHORISED = (
+    "unauthorized",
+    "authentication required",
+    "no basic auth credentials",
+    "incorrect username or password",
+    "access denied",
+    "denied:",
+    "forbidden",
+)
 _NOT_FOUND = (
     "manifest unknown",
     "manifest for",

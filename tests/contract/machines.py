@@ -117,10 +117,11 @@ class DockerMachine:
             self.client.remove_container(row["Id"], force=True)
         for network in self.client.networks(names=[self.run]):
             self.client.remove_network(network["Id"])
-        for image in self.client.images(filters={"reference": f"{self.registry.name}/*"}):
-            for tag in (*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())):
-                with contextlib.suppress(errors.ImageNotFound):
-                    self.client.remove_image(tag, force=True)
+        for image in self.client.images():
+            for reference in (*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())):
+                if reference.startswith(self.registry.name):
+                    with contextlib.suppress(errors.ImageNotFound):
+                        self.client.remove_image(reference, force=True)
         self.client.close()
         self.registry.close()
 
