@@ -206,11 +206,21 @@ class Actions:
             return
 
     def _conclude(self, name: str, status: JobStatus, container: Container) -> JobStatus:
-        evidence = self._capture.complete(name, container.id)
+        evidence = self._complete_log(name, container)
         is_odd = container.exit_code in (137, 143, 255) and not container.oom_killed
         restarted = is_odd and self._engine.restarted_since_start(container)
         status = self.with_digest(status, container)
         return outcome.judged(status, container, engine_restarted=restarted, evidence=evidence, now=self._clock())
+
+    def _complete_log(self, name: str, container: Container) -> str:
+        """The last line of the log, once all of it is durable; what the engine refuses to show holds up no outcome."""
+        try:
+            return self._capture.complete(name, container.id)
+        except EngineUnreachable:
+            raise
+        except EngineError as error:
+            self._capture.note(name, f"[the rest of this log could not be read: {error}]")
+            return ""
 
     def with_digest(self, status: JobStatus, container: Container) -> JobStatus:
         """The status with what the image's name meant when the container was made."""

@@ -32,6 +32,7 @@ from opeva_operator.situation import (
     Start,
     Unreachable,
 )
+from opeva_operator.wishes import granted
 from opeva_specs.specfiles import Absent, Present, Unsure
 from opeva_specs.status import (
     Attempt,
@@ -40,7 +41,6 @@ from opeva_specs.status import (
     JobStatus,
     Phase,
     Reason,
-    Wish,
     changed,
     condition,
     with_conditions,
@@ -56,7 +56,7 @@ def plan(s: Situation) -> Plan:
     if s.status is None:
         return _first_sight(s)
     status = _with_facts(s, s.status)
-    for rule in (_wish, _imported, _unreachable, _stranger, _attempt, _queued, _ended):
+    for rule in (granted, _imported, _unreachable, _stranger, _attempt, _queued, _ended):
         found = rule(s, status)
         if found is not None:
             return found
@@ -67,9 +67,7 @@ def plan(s: Situation) -> Plan:
 
 
 def _first_sight(s: Situation) -> Plan:
-    if isinstance(s.container, Unreachable):
-        return Plan(status=None, recheck_after=UNREACHABLE_RECHECK)
-    if s.container is not None and s.container.is_ours:
+    if isinstance(s.container, Container) and s.container.is_ours:
         return Plan(status=None, action=Adopt(s.container))
     if isinstance(s.wanted, Present):
         return Plan(status=None, action=Accept(s.wanted))
@@ -117,62 +115,6 @@ def _with_source(s: Situation, status: JobStatus) -> JobStatus:
     return updated
 
 
-# -- wishes --------------------------------------------------------------------------------------------------------
-
-
-def _wish(s: Situation, status: JobStatus) -> Plan | None:
-    wish, done = s.wish, status.status
-    if wish is None:
-        return None
-    if done.last_wish == wish.id:
-        return Plan(status=status, action=DropWish(wish))
-    void = _why_void(s, status, wish)
-    if void:
-        return Plan(status=status, action=DropWish(wish, void))
-    if wish.wish == "rerun":
-        return _recorded(status, wish, reruns=done.reruns + 1)
-    return _wish_to_end(s, status, wish, then_delete=wish.wish == "delete")
-
-
-def _why_void(s: Situation, status: JobStatus, wish: Wish) -> str:
-    """Why a wish has no effect; empty when it has."""
-    has_ended = status.status.phase.is_terminal
-    if status.status.imported and not has_ended:
-        return "the old system started it: use docker to stop its container"
-    if wish.digest and wish.digest != status.metadata.digest:
-        return f"the wish to {wish.wish} was for another version of the job"
-    match wish.wish:
-        case "stop":
-            return "cannot stop: the job had ended already" if has_ended else ""
-        case "delete":
-            return ""
-        case "rerun":
-            return "" if isinstance(s.wanted, Present) else "cannot rerun: no file under specs/ has this job"
-        case other:
-            return f"there is no wish {other[:40]!r}"
-
-
-def _wish_to_end(s: Situation, status: JobStatus, wish: Wish, *, then_delete: bool) -> Plan:
-    before = status.status.intent
-    intent = Intent(
-        reason=Reason.STOPPED_BY_USER,
-        by=wish.by,
-        message=wish.reason,
-        at=s.now,
-        signaled_at=before.signaled_at if before else None,
-        then_delete=then_delete or (before is not None and before.then_delete),
-    )
-    if status.status.phase in (Phase.STARTING, Phase.RUNNING):
-        status = outcome.stopping(status, intent)
-    return _recorded(status, wish, intent=intent)
-
-
-def _recorded(status: JobStatus, wish: Wish, **updates: object) -> Plan:
-    """The wish goes into the status; the next look takes it away and acts."""
-    observed = changed(status.status, last_wish=wish.id, **updates)
-    return Plan(status=changed(status, status=observed), action=DropWish(wish))
-
-
 def _imported(s: Situation, status: JobStatus) -> Plan | None:
     """A run that the old system started: looked at, never touched."""
     is_followed = status.status.imported and not status.status.phase.is_terminal
@@ -194,7 +136,7 @@ def _unreachable(s: Situation, status: JobStatus) -> Plan | None:
         return None  # nothing started yet: it can be canceled without the engine
     else:
         words = f"waits for the Docker engine: {s.container.message}"
-        status = _told(status, Phase.QUEUED, Reason.ENGINE_UNREACHABLE, words)
+        return Plan(status=_told(status, Phase.QUEUED, Reason.ENGINE_UNREACHABLE, words))  # woken when it answers
     return Plan(status=status, recheck_after=UNREACHABLE_RECHECK)
 
 

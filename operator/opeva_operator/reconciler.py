@@ -173,6 +173,7 @@ class Reconciler:
             return self._parts.statuses.read(name)
         except Damaged as error:
             logger.error("job %s: %s; rebuilding it from its events", name, error)
+            self._parts.statuses.set_aside(name)
             return None
 
     def _load(self, name: str) -> tuple[JobStatus | None, bool]:

@@ -60,10 +60,12 @@ class Roster:
         self._waiting: dict[str, Place] = {}  # every queued job
         self._queue: list[Place] = []  # those that wait for nothing but their turn, in order
         self._occupied: set[str] = set()
+        self.changes = 0  # counts what was put in, for those who write it all down
 
     def put(self, name: str, status: JobStatus | None) -> None:
         """Take note of a job's new status; None forgets the job."""
         with self._lock:
+            self.changes += 1
             before = self._entries.pop(name, None)
             if before is not None:
                 self._by_source[before.source].discard(name)

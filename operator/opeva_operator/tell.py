@@ -30,6 +30,7 @@ class Teller:
         self._roster, self._clock = roster, clock
         self._started_at = clock()
         self._last: dict[str, bytes] = {}
+        self._told_changes = -1
 
     def heartbeat(self, **facts: Any) -> None:
         """`state/operator.json`: who holds the volume, and how it fares."""
@@ -55,13 +56,22 @@ class Teller:
         found: str | None = orjson.loads(last)["local"]["lastSeen"] if last else None
         return found
 
-    def queue(self) -> None:
+    def jobs(self) -> None:
+        """The files that list jobs; nothing is done while no job has changed."""
+        changes = self._roster.changes
+        if changes == self._told_changes:
+            return
+        self._queue()
+        self._registry()
+        self._told_changes = changes
+
+    def _queue(self) -> None:
         """`state/queue.json`: who waits, in order."""
         waiting = [(entry.queued_at, name) for name, entry in self._roster.items() if entry.phase is Phase.QUEUED]
         rows = [{"job_id": name, "queued_at": rfc3339(queued_at)} for queued_at, name in sorted(waiting)]
         self._write("state/queue.json", rows)
 
-    def registry(self) -> None:
+    def _registry(self) -> None:
         """`job_track.json`: what the old system kept of each job."""
         rows = {
             name: {

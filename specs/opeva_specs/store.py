@@ -46,6 +46,10 @@ class StatusStore:
         """Replace the file as a whole; durable for what is accepted or has ended."""
         self._volume.write(f"status/{status.metadata.name}.json", status.to_json(), durable=durable)
 
+    def set_aside(self, name: str) -> None:
+        """Keep a damaged file for people to look at, out of the way."""
+        self._volume.rename(f"status/{name}.json", f"state/jobs/{name}/status.damaged")
+
     def remove(self, name: str) -> None:
         """Forget the job; fine when it is forgotten already."""
         self._volume.remove(f"status/{name}.json", durable=True)

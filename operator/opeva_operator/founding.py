@@ -1,0 +1,44 @@
+"""The first start on a volume: its identity, its sentinel, and who may write where."""
+
+import os
+import uuid
+
+import orjson
+
+from opeva_operator.imported import keep_copy
+from opeva_specs.volume import SENTINEL, SharedVolume
+
+API_UID = 10001
+API_FOLDERS = ("specs/api", "control", "configs", "datasets")
+
+
+def identify(volume: SharedVolume) -> str:
+    """The random id of the volume, made on the first start together with the sentinel in `specs/`."""
+    try:
+        return str(orjson.loads(volume.read("state/instance.json", 4096))["id"])
+    except FileNotFoundError:
+        pass
+    try:
+        instance = volume.read(f"specs/{SENTINEL}", 256).decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        instance = uuid.uuid4().hex
+        volume.write(f"specs/{SENTINEL}", f"{instance}\n".encode(), durable=True)
+    keep_copy(volume)
+    volume.write("state/instance.json", orjson.dumps({"id": instance}), durable=True)
+    return instance
+
+
+def hand_over(volume: SharedVolume) -> None:
+    """The API runs unprivileged: what it may write belongs to it."""
+    if os.geteuid() != 0:
+        return
+    for folder in API_FOLDERS:
+        path = volume.root / folder
+        if path.stat().st_uid == 0:
+            os.chown(path, API_UID, API_UID)
+
+
+def recorded_jobs(volume: SharedVolume) -> set[str]:
+    """Jobs that have events: those without a status are rebuilt from them."""
+    folder = volume.root / "state" / "jobs"
+    return {entry.name for entry in folder.iterdir() if (entry / "events.jsonl").exists()}

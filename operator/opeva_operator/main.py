@@ -1,0 +1,73 @@
+"""The program `opeva-operator`: settings in, an operator that runs until it is told to end."""
+
+import argparse
+import logging
+import signal
+import sys
+from types import FrameType
+
+from opeva_operator import handlers
+from opeva_operator.engine import Engine
+from opeva_operator.local import Operator
+from opeva_operator.lock import heartbeat_age
+from opeva_specs.settings import Settings, SettingsError, load_settings
+from opeva_specs.volume import SharedVolume
+
+logger = logging.getLogger(__name__)
+
+
+def _check(volume: SharedVolume) -> int:
+    """For health checks of containers: 0 when the operator was heard of within 30 seconds."""
+    age = heartbeat_age(volume)
+    if age.total_seconds() < 30:
+        return 0
+    print("the operator has not been heard of for 30 seconds", file=sys.stderr)
+    return 1
+
+
+def main() -> None:
+    """Run the operator until SIGTERM or SIGINT; `--check` asks whether one is running."""
+    parser = argparse.ArgumentParser(prog="opeva-operator", description="Makes the job specs of a volume true.")
+    parser.add_argument("--check", action="store_true", help="exit 0 if an operator is alive on the volume")
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        sys.exit(f"opeva-operator: {error}")
+    if arguments.check:
+        sys.exit(_check(SharedVolume(settings.shared_data)))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    sys.exit(run(settings))
+
+
+def run(settings: Settings) -> int:
+    """Start the operator, and end it when told to."""
+    from opeva_operator.docker_engine import DockerEngine
+
+    handlers.created  # noqa: B018 - importing the module registers the handlers
+
+    def make_engine(instance: str) -> Engine:
+        timeout = settings.engine_timeout_seconds
+        return DockerEngine(instance, docker_host=settings.docker_host, timeout_seconds=timeout)
+
+    operator = Operator(settings, make_engine)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        logger.info("ending; jobs go on")
+        operator.stop_soon()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    try:
+        if operator.start():
+            logger.info("watching %s", settings.shared_data)
+            operator.wait()
+            operator.stop()
+    except OSError as error:
+        print(f"opeva-operator: cannot use {settings.shared_data}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    main()
