@@ -146,17 +146,19 @@ def variables() -> list[tuple[str, str, str]]:
     """Name, default and meaning of every variable, in order."""
     rows = []
     for name, info in Settings.model_fields.items():
-        default = _shown(getattr(Settings(), name)) if name != "max_concurrent_jobs" else "number of CPUs, at least 4"
+        default = (
+            _shown(name, getattr(Settings(), name)) if name != "max_concurrent_jobs" else "number of CPUs, at least 4"
+        )
         rows.append((str(info.alias), default, info.description or ""))
     return rows
 
 
-def _shown(value: Any) -> str:
+def _shown(field: str, value: Any) -> str:
     match value:
         case None:
             return ""
         case tuple():
-            return " ".join(value)
+            return (" " if field == "job_args" else ",").join(value)
         case _:
             return str(value)
 

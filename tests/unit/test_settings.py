@@ -95,6 +95,11 @@ def test_every_variable_is_listed_once_with_what_it_is_for() -> None:
     assert all(meaning.endswith((".", ").")) for _, _, meaning in rows)
 
 
+def test_a_default_may_be_written_out_as_it_is_listed() -> None:
+    listed = {name: default for name, default, _ in variables() if name != "OPEVA_MAX_CONCURRENT_JOBS"}
+    assert load_settings(listed) == Settings()
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().api_port = 1  # type: ignore[misc]
