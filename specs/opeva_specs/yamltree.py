@@ -4,6 +4,7 @@ Nothing is composed before it is judged, so nesting, aliases and merge keys cann
 composer dies of 30,000 nested brackets, and 450 bytes of merge keys cost seconds; its event parser bears both.
 """
 
+import codecs
 import math
 import re
 from collections.abc import Iterator
@@ -86,10 +87,11 @@ def _decode(data: bytes) -> str:
         raise YamlError("TooLarge", f"the file has {len(data)} bytes; a spec may have {MAX_BYTES}: use configPath")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise YamlError("Encoding", "the file is UTF-16: save it as UTF-8")
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line, column = _place_of(data[: error.start].decode("utf-8-sig"))
+        line, column = _place_of(data[: error.start].decode("utf-8"))
         raise YamlError("Encoding", "the file is not UTF-8: save it as UTF-8", line, column) from error
     if found := _UNPRINTABLE.search(text):
         line, column = _place_of(text[: found.start()])

@@ -58,6 +58,7 @@ def parsed(data: bytes) -> list[Document] | None:
 
 @given(st.binary(max_size=300))
 @example(b"\xef\xbb\xbf")
+@example(b"\xef\xbb\xbf[\xff")
 @example(b"%YAML 9.9\n---\n")
 @example(b"a: 0x")
 def test_arbitrary_bytes_never_raise_anything_else(data: bytes) -> None:

@@ -66,6 +66,7 @@ def config(text: str) -> object:
         pytest.param('a: "\\ud83d"\n', (1, 7, "Syntax"), id="half a character"),
         pytest.param(b"a: 1\nbc: \xe9\n", (2, 5, "Encoding"), id="Latin-1"),
         pytest.param(b"\xff", (1, 1, "Encoding"), id="no text at all"),
+        pytest.param(b"\xef\xbb\xbf[\xff", (1, 2, "Encoding"), id="Latin-1 after a byte order mark"),
         pytest.param(b"a: \xed\xa0\x80\n", (1, 4, "Encoding"), id="a surrogate in UTF-8"),
         pytest.param(HEAD.encode("utf-16"), (1, 1, "Encoding"), id="UTF-16"),
         pytest.param(HEAD.encode("utf-16-be"), (1, 1, "Syntax"), id="UTF-16 without a mark"),
