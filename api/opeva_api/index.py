@@ -7,6 +7,7 @@
 One lock is held while files are looked at; reading the snapshot takes none, because records are never changed in place.
 """
 
+import contextlib
 import logging
 import os
 import threading
@@ -92,9 +93,10 @@ class Index:
         shown = dict(self._shown)
         changed = {name for name, mark in marks.items() if name not in shown or shown[name].mark != mark}
         gone = {name for name in shown if name not in marks}
-        wished = set(self._marks("control"))
+        with contextlib.suppress(OSError):
+            self._wished |= self._marks("control").keys()
         unseen = {name for name in self._marks("specs/api", ".yaml") if name not in marks}
-        self.refresh(changed | gone | unseen | wished | self._wished)
+        self.refresh(changed | gone | unseen | self._wished)
 
     def rescan_rejected(self) -> None:
         """Look at the files that could not be accepted."""
@@ -163,7 +165,7 @@ class Index:
     def _wish(self, name: str) -> Wish | None:
         try:
             wish = self._control.read(name)
-        except Damaged:
+        except (Damaged, OSError):  # what nobody can read is no wish; the status stands
             wish = None
         if wish is None:
             self._wished.discard(name)

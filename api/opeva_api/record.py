@@ -56,7 +56,7 @@ class Record:
 
     def with_word(self, word: str, **more: Any) -> "Record":
         """The same job told with another status word."""
-        return replace(self, word=word, body=dumps(self.told() | {"status": word} | more))
+        return replace(self, word=word, body=_encoded(self.told() | {"status": word} | more))
 
 
 def from_status(
@@ -169,10 +169,14 @@ def _record(told: dict[str, Any], mark: int, origin: Origin) -> Record:
         word=told["status"],
         queued_at=told["queued_at"],
         source=told["source"],
-        body=dumps(told),
+        body=_encoded(told),
         mark=mark,
         origin=origin,
     )
+
+
+def _encoded(told: dict[str, Any]) -> bytes:
+    return bytes(memoryview(dumps(told)))  # a copy of the exact size: the encoder's own buffer is 8 KiB and more
 
 
 def _without_attempt(name: str, word: str, reason: str, message: str, at: float) -> dict[str, Any]:
