@@ -16,6 +16,10 @@ TRIES = 5  # of an unreachable registry: waits of 2, 4, 8 and 16 seconds between
 FIRST_PAUSE = 2.0
 
 
+def _in_thread(fly: Callable[[], None], name: str) -> None:
+    threading.Thread(target=fly, name=name, daemon=True).start()
+
+
 @dataclass(frozen=True, slots=True)
 class Landed:
     """The image is here since `at`."""
@@ -50,9 +54,10 @@ class Pulls:
         now: Callable[[], datetime],
         timeout_seconds: float,
         pause: Callable[[float], None] = time.sleep,
+        begin: Callable[[Callable[[], None], str], None] = _in_thread,
     ) -> None:
         self._engine, self._wake, self._now = engine, wake, now
-        self._timeout, self._pause = timeout_seconds, pause
+        self._timeout, self._pause, self._begin = timeout_seconds, pause, begin
         self._lock = threading.Lock()
         self._flights: dict[str, Flight] = {}
         self._results: dict[str, Landed | Missed] = {}
@@ -71,7 +76,7 @@ class Pulls:
                 flight.names.add(name)
                 return flight
             flight = self._flights[image] = Flight(since=self._now(), names={name})
-        threading.Thread(target=self._fly, args=(image, flight), name=f"pull-{image[:30]}", daemon=True).start()
+        self._begin(lambda: self._fly(image, flight), f"pull-{image[:30]}")
         return flight
 
     def _fly(self, image: str, flight: Flight) -> None:

@@ -1,0 +1,420 @@
+"""The whole operator on a fake engine, stepped by hand: no threads, no sleeps, and it may crash at any write or call.
+
+s = Simulation(tmp_path)
+s.drop("a", args=["--fast"])       # a spec file, renamed into place
+s.run()                            # until nothing is due
+s.wait(20)                         # time passes
+s.crash_at(7)                      # the operator dies at its 7th write or call from now on, and is started anew
+"""
+
+import itertools
+import os
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from opeva_operator import handlers
+from opeva_operator.engine import Container, Engine
+from opeva_operator.local import Operator
+from opeva_operator.lock import HolderLock
+from opeva_operator.testing import FakeClock, FakeEngine
+from opeva_specs.settings import Settings
+from opeva_specs.status import JobStatus, Wish
+from opeva_specs.store import ControlStore, EventLog, StatusStore
+from opeva_specs.volume import SharedVolume
+
+IMAGE = "sim:1"
+PING_EVERY = 5
+RESYNC_EVERY = 30
+MOST_ROUNDS = 400
+HANDLERS = (handlers.created, handlers.updated, handlers.resumed, handlers.deleted)  # registered by being imported
+Run = tuple[str, int, int]  # job, generation, attempt
+
+
+class Crash(BaseException):
+    """The operator's process is gone."""
+
+
+@dataclass
+class Fate:
+    """When the operator dies: at its n-th step from now on (a call of the engine, or a write)."""
+
+    left: int | None = None
+    met: list[str] = field(default_factory=list)
+
+    def step(self, what: str) -> None:
+        self.met.append(what)
+        if self.left is None:
+            return
+        self.left -= 1
+        if self.left <= 0:
+            self.left = None
+            raise Crash(what)
+
+
+class MortalVolume(SharedVolume):
+    """A volume whose writer may die before, in the middle of, and after every change."""
+
+    fate: Fate
+
+    def __init__(self, root: Path, fate: Fate) -> None:
+        object.__setattr__(self, "root", root)
+        object.__setattr__(self, "fate", fate)
+
+    def write(self, relative: str, data: bytes, *, durable: bool, mode: int = 0o644) -> None:
+        self.fate.step(f"before write {relative}")
+        try:
+            self.fate.step(f"amid write {relative}")
+        except Crash:
+            torn = self.root / relative
+            torn.parent.mkdir(parents=True, exist_ok=True)
+            torn.with_name(f".{torn.name}.dead~").write_bytes(data[: len(data) // 2])
+            raise
+        super().write(relative, data, durable=durable, mode=mode)
+        self.fate.step(f"after write {relative}")
+
+    def append(self, relative: str, data: bytes, *, durable: bool = False) -> None:
+        self.fate.step(f"before append {relative}")
+        try:
+            self.fate.step(f"amid append {relative}")
+        except Crash:
+            super().append(relative, data[: len(data) // 2])
+            raise
+        super().append(relative, data, durable=durable)
+        self.fate.step(f"after append {relative}")
+
+    def remove(self, relative: str, *, durable: bool = False) -> None:
+        self.fate.step(f"before remove {relative}")
+        super().remove(relative, durable=durable)
+        self.fate.step(f"after remove {relative}")
+
+    def rename(self, relative: str, target: str) -> None:
+        self.fate.step(f"before rename {relative}")
+        super().rename(relative, target)
+        self.fate.step(f"after rename {relative}")
+
+    def remove_tree(self, relative: str) -> None:
+        self.fate.step(f"before remove_tree {relative}")
+        super().remove_tree(relative)
+        self.fate.step(f"after remove_tree {relative}")
+
+
+class MortalEngine(FakeEngine):
+    """A fake engine whose caller may die before and after every call; it keeps the history of what ran."""
+
+    def __init__(self, clock: FakeClock, fate: Fate, statuses: StatusStore) -> None:
+        super().__init__("unnamed", clock)
+        self.fate, self._recorded = fate, statuses
+        self.history: list[Run] = []
+        self.outcomes: dict[Run, tuple[int | None, bool]] = {}
+        self.faults: list[str] = []  # what must never happen, and did
+
+    @contextmanager
+    def _asked(self, method: str, *subjects: str) -> Any:
+        self.fate.step(f"before {method}")
+        with super()._asked(method, *subjects):
+            yield
+        self.fate.step(f"after {method}")
+
+    def start(self, container_id: str) -> None:
+        box = self.host.boxes.get(container_id)
+        was_live = box is None or box.seen.is_live
+        try:
+            super().start(container_id)
+        finally:
+            if box is not None and not was_live and box.seen.started_at is not None:
+                self.history.append(run_of(box.seen))
+
+    def remove(self, container_id: str) -> None:
+        box = self.host.boxes.get(container_id)
+        if box is not None and self.is_reachable:
+            self._judge_removal(box.seen, box.instance)
+        super().remove(container_id)
+
+    def _judge_removal(self, found: Container, instance: str) -> None:
+        self.note_outcomes()
+        if instance != self.instance:
+            self.faults.append(f"removed a foreign container {found.name}")
+        if found.is_live:
+            self.faults.append(f"removed the live container of {run_of(found)}")
+        if found.started_at is None:
+            return
+        status = self._recorded.read(found.job)
+        runs = status.status.attempts if status else ()
+        recorded = [a for a in runs if (found.job, a.generation, a.attempt) == run_of(found)]
+        if not recorded or recorded[0].is_open:
+            self.faults.append(f"removed {run_of(found)} before its outcome was recorded")
+
+    def note_outcomes(self) -> None:
+        """Take note of how containers ended, before they are removed."""
+        with self.host.changed:
+            self.host.settle()
+        for box in self._own():
+            if box.seen.has_ended:
+                self.outcomes[run_of(box.seen)] = (box.seen.exit_code, box.seen.oom_killed)
+
+
+def run_of(found: Container) -> Run:
+    """Which run a container is."""
+    return found.job, found.generation, found.attempt
+
+
+class _NoWatch:
+    """Nothing tells by itself that a file changed: the test does."""
+
+    mode = "simulated"
+    problems: tuple[str, ...] = ()
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class _Once:
+    """Stands for an event that is set at the second look: a loop that waits for it turns once."""
+
+    def __init__(self) -> None:
+        self._looks = 0
+
+    def wait(self, timeout: float) -> bool:
+        self._looks += 1
+        return self._looks > 1
+
+
+class SteppedOperator(Operator):
+    """The operator as it is wired, but for its threads."""
+
+    def __init__(self, settings: Settings, make_engine: Callable[[str], Engine], clock: FakeClock, fate: Fate) -> None:
+        super().__init__(settings, make_engine, clock)
+        self._volume = MortalVolume(settings.shared_data, fate)
+        self._lock = HolderLock(self._volume)
+        self._fake = clock
+        self._scans: list[datetime] = []
+        self.flights: list[Callable[[], None]] = []
+
+    def _build(self, instance: str) -> None:
+        super()._build(instance)
+        began_at = self._fake()
+        queue: Any = self._queue
+        queue._monotonic = lambda: (self._fake() - began_at).total_seconds()
+        queue._jitter = lambda: 0.5
+        get = self._queue.get
+        queue.get = lambda: get(timeout=0.0)  # a worker that finds nothing due goes home
+        self._watch: Any = _NoWatch()
+        capture: Any = self._capture
+        capture.follow = lambda name, container_id: None
+        pulls = self._reconciler._parts.gatekeeper._pulls
+        pulls._pause = lambda seconds: None
+        pulls._begin = lambda fly, name: self.flights.append(fly)
+
+    def _run(self, target: Callable[[], None], name: str) -> None:
+        """No thread."""
+
+    def _scan_later(self, seconds: float) -> None:
+        self._scans.append(self._fake() + timedelta(seconds=seconds))
+
+    def step(self) -> bool:
+        """Do what is due; whether something was."""
+        met = len(self._volume.fate.met)  # type: ignore[attr-defined]
+        if self._scan_wanted.is_set() or any(due <= self._fake() for due in self._scans):
+            self._scan_wanted.clear()
+            self._scans = [due for due in self._scans if due > self._fake()]
+            self._specs.scan()
+        self._work()
+        flights, self.flights = self.flights, []
+        for fly in flights:
+            fly()
+        return len(self._volume.fate.met) > met  # type: ignore[attr-defined]
+
+    def ask_engine(self) -> None:
+        """What the thread that asks does, once."""
+        watch: Any = self._engine_watch
+        watch._stopping = _Once()
+        watch.ask()
+
+
+class Simulation:
+    """One volume, one engine, one clock, and an operator that may die and come back."""
+
+    def __init__(self, root: Path, **settings: Any) -> None:
+        chosen = {"default_image": IMAGE, "min_free_bytes": 0, "max_concurrent_jobs": 4, **settings}
+        self.settings = Settings(shared_data=root, **chosen)
+        self.volume = SharedVolume(root)
+        self.clock, self.fate = FakeClock(), Fate()
+        self.statuses, self.controls, self.events = (
+            StatusStore(self.volume), ControlStore(self.volume), EventLog(self.volume)
+        )  # fmt: skip
+        self.engine = MortalEngine(self.clock, self.fate, self.statuses)
+        self.engine.have_image(IMAGE)
+        self.crashes = 0
+        self.is_deaf = False  # no events of files: only scans find them
+        self._numbers = itertools.count(1)
+        self._stream: Any = None
+        self._age = 0
+        self.boot()
+
+    # -- the operator --------------------------------------------------------------------------------------------
+
+    def boot(self, **settings: Any) -> None:
+        """Start an operator over what is there; one that dies on the way is started again."""
+        self.settings = self.settings.model_copy(update=settings)
+        while True:
+            self.operator = SteppedOperator(self.settings, self._connect, self.clock, self.fate)
+            try:
+                assert self.operator.start()
+                return
+            except Crash:
+                self._bury()
+
+    def _connect(self, instance: str) -> Engine:
+        self.engine.instance = instance
+        return self.engine
+
+    def _bury(self) -> None:
+        self.crashes += 1
+        self.operator._lock.release()
+
+    def restart(self, **settings: Any) -> None:
+        """Kill the operator and start another."""
+        self._bury()
+        self.boot(**settings)
+
+    def crash_at(self, step: int) -> None:
+        """Let the operator die at its n-th step from now on."""
+        self.fate.left = step
+
+    def run(self) -> None:
+        """Let it work until nothing is due now."""
+        for _ in range(MOST_ROUNDS):
+            if not self._alive(self._turn):
+                return
+        raise AssertionError(f"never quiet; last: {self.fate.met[-20:]}")
+
+    def _turn(self) -> bool:
+        with self.engine.host.changed:
+            self.engine.host.settle()
+            for stream in self.engine.host.streams[-1:]:
+                heard, stream.pending = stream.pending, []
+                for event in heard if self.engine.is_reachable else ():
+                    self.operator._queue.add(event.job)
+        return self.operator.step()
+
+    def _alive(self, do: Callable[[], Any]) -> Any:
+        try:
+            return do()
+        except Crash:
+            self._bury()
+            self.boot()
+            return True
+
+    def wait(self, seconds: int) -> None:
+        """Let time pass, a second at a time, with all that happens in it."""
+        for _ in range(seconds):
+            self.clock.advance(1)
+            self._age += 1
+            self._listen()
+            if self._age % PING_EVERY == 0:
+                self._alive(self.operator.ask_engine)
+            if self._age % RESYNC_EVERY == 0:
+                self._alive(self.operator.resync)
+            self.run()
+
+    def _listen(self) -> None:
+        if not self.engine.host.streams and self.engine.is_reachable:
+            left, self.fate.left = self.fate.left, None
+            self.engine.events()
+            self.fate.left = left
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def drop(self, name: str, *, file: str | None = None, **spec: Any) -> None:
+        """Put a job's file in place, as an editor or the API does: by renaming."""
+        self.write(file or f"{name}.yaml", document(name, **spec))
+
+    def write(self, file: str, text: str) -> None:
+        """Rename a file with that text into place."""
+        path = self.volume.specs / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.new")
+        fresh.write_text(text)
+        stamp = next(self._numbers) * 10**9
+        os.utime(fresh, ns=(stamp, stamp))
+        fresh.rename(path)
+        self.tell(path)
+
+    def scribble(self, file: str, text: str) -> None:
+        """Write a file in place, not closed yet."""
+        path = self.volume.specs / file
+        path.write_text(text)
+        stamp = next(self._numbers) * 10**9
+        os.utime(path, ns=(stamp, stamp))
+        self.tell(path, is_complete=False)
+
+    def remove(self, file: str) -> None:
+        """Remove a spec file."""
+        path = self.volume.specs / file
+        path.unlink(missing_ok=True)
+        self.tell(path)
+
+    def move(self, file: str, target: str) -> None:
+        """Rename a spec file."""
+        (self.volume.specs / target).parent.mkdir(parents=True, exist_ok=True)
+        (self.volume.specs / file).rename(self.volume.specs / target)
+        self.tell(self.volume.specs / target)
+        self.tell(self.volume.specs / file)
+
+    def tell(self, path: Path, *, is_complete: bool = True) -> None:
+        """What a watch would tell of a path."""
+        if not self.is_deaf:
+            self._alive(lambda: self.operator._hint(path, is_complete))
+
+    def wish(self, name: str, wish: str, *, digest: str | None = None, reason: str = "", by: str = "ann") -> None:
+        """Ask for something once, as the API does."""
+        asked = Wish(id=f"w{next(self._numbers)}", wish=wish, digest=digest, by=by, reason=reason, at=self.clock())
+        self.controls.write(name, asked)
+        self.tell(self.volume.control / f"{name}.json")
+
+    # -- what came of it -----------------------------------------------------------------------------------------
+
+    def status(self, name: str) -> JobStatus:
+        """The status of a job, which must have one."""
+        found = self.statuses.read(name)
+        assert found is not None, f"job {name} has no status"
+        return found
+
+    def phase(self, name: str) -> str:
+        """Phase and reason in two words; `-` when there is no status."""
+        found = self.statuses.read(name)
+        return f"{found.status.phase} {found.status.reason}" if found else "-"
+
+    def finish(self, name: str, exit_code: int = 0, *, oom: bool = False) -> None:
+        """Let a job's container end by itself."""
+        self.engine.finish(name, exit_code, oom=oom)
+
+    def is_live(self, name: str) -> bool:
+        """Whether a container of that job runs."""
+        return any(box.wanted.job == name and box.seen.is_live for box in self.engine.host.boxes.values())
+
+    def rejected(self, file: str) -> list[dict[str, Any]]:
+        """What is told against a spec file."""
+        path = self.volume.rejected / f"{file}.json"
+        errors: list[dict[str, Any]] = orjson.loads(path.read_bytes())["errors"] if path.exists() else []
+        return errors
+
+    def log(self, name: str) -> str:
+        """What was captured of a job's output."""
+        return (self.volume.jobs / name / "logs" / "container.log").read_text()
+
+
+def document(name: str, *, labels: dict[str, str] | None = None, **spec: Any) -> str:
+    """One job as YAML; without a config it gets arguments."""
+    if not {"config", "configPath", "args"} & spec.keys():
+        spec["args"] = ["--steps", "10"]
+    metadata: dict[str, Any] = {"name": name, **({"labels": labels} if labels else {})}
+    body = {"apiVersion": "opeva.io/v1", "kind": "SimulationJob", "metadata": metadata, "spec": spec}
+    return yaml.safe_dump(body, sort_keys=False)
