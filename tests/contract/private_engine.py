@@ -46,8 +46,7 @@ class PrivateEngine:
     def stop(self, signal: signal.Signals) -> None:
         """End it by that signal and wait until it is gone."""
         assert self._daemon is not None
-        pid = (self.folder / "pid").read_text(encoding="ascii").strip()
-        subprocess.run([*_AS_ROOT, "kill", f"-{signal.value}", pid], check=True)
+        self.send(signal)
         self._daemon.wait(60)
         self._daemon = None
         # A killed engine leaves these behind, and its containerd takes a moment to follow it.
@@ -55,6 +54,11 @@ class PrivateEngine:
             if left.exists():
                 _wait_for_end(left.read_text(encoding="ascii").strip())
                 subprocess.run([*_AS_ROOT, "rm", "-f", str(left)], check=True)
+
+    def send(self, signal: signal.Signals) -> None:
+        """Send it a signal; SIGSTOP freezes it, SIGCONT lets it go on."""
+        pid = (self.folder / "pid").read_text(encoding="ascii").strip()
+        subprocess.run([*_AS_ROOT, "kill", f"-{signal.value}", pid], check=True)
 
     def close(self) -> None:
         """End it with all its containers, and remove its data."""

@@ -1,12 +1,14 @@
 """Evidence that the engine itself was restarted, on engines that are really killed and started again."""
 
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
 from tests.contract.machines import Bench
 from tests.contract.private_engine import PrivateEngine
 
+from opeva_operator import docker_engine
 from opeva_operator.docker_engine import DockerEngine
 from opeva_operator.engine import Container, ContainerSpec, EngineUnreachable
 
@@ -74,3 +76,36 @@ def test_a_restart_is_told_from_a_kill(daemon: PrivateEngine, busybox: str, how:
     Bench.eventually(lambda: _found(engine, "later").exit_code == 137)
     assert not engine.restarted_since_start(_found(engine, "later"))
     engine.close()
+
+
+@pytest.mark.parametrize("daemon", [("--bridge=none",)], indirect=True)
+def test_a_frozen_engine_is_unreachable_within_the_time_limit_and_nothing_is_lost(
+    daemon: PrivateEngine, busybox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_engine, "SILENCE_SECONDS", 0.5)
+    engine = DockerEngine("private", docker_host=daemon.host, timeout_seconds=1)
+    container_id = _sleeper(engine, busybox, "runs")
+    events = engine.events()
+    daemon.send(signal.SIGSTOP)
+    try:
+        for call in (engine.list, engine.ping, lambda: engine.find("opeva-runs"), engine.events):
+            began = time.monotonic()
+            with pytest.raises(EngineUnreachable):
+                call()
+            assert time.monotonic() - began < 3
+        with pytest.raises(EngineUnreachable):
+            engine.logs(container_id, None, follow=True)
+        assert list(events) == []  # silence ends the stream
+    finally:
+        daemon.send(signal.SIGCONT)
+    Bench.eventually(lambda: _answers(engine))
+    assert _found(engine, "runs").is_live
+    engine.close()
+
+
+def _answers(engine: DockerEngine) -> bool:
+    try:
+        engine.ping()
+    except EngineUnreachable:
+        return False
+    return True
