@@ -137,7 +137,7 @@ def _ambiguous(number: int, tree: Tree) -> list[SpecError]:
 
 
 def _from_pydantic(number: int, tree: Tree, detail: ErrorDetails) -> SpecError:
-    path = tuple(part for part in detail["loc"] if part != "[key]")
+    path = detail["loc"]
     mark = tree.keys[path] if detail["type"] == "extra_forbidden" else _mark(tree, path)
     reason, message = _explain(path, mark, detail)
     return _error(number, mark, _dotted(path), reason, message)

@@ -140,6 +140,12 @@ def test_control_characters_of_a_field_name_do_not_reach_the_error() -> None:
     assert error[2] == "spec.a??[2J?"
 
 
+@pytest.mark.parametrize("name", ["[key]", "__root__", "metadata.name", "", " "])
+def test_a_field_may_be_named_like_anything_and_is_then_unknown(name: str) -> None:
+    assert [found[3] for found in errors(f"{HEAD}  '{name}': 1\n")] == ["UnknownField"]
+    assert errors(f"{HEAD}  env:\n    '{name}': 1\n")[0][:2] == (8, 5 + len(repr(name)) + 2)
+
+
 def test_several_documents_are_several_jobs_numbered_as_they_stand() -> None:
     documents = parse(f"{HEAD}---\n---\n{HEAD.replace('name: a', 'name: b')}".encode())
     assert [(document.number, document.job.metadata.name) for document in documents] == [(1, "a"), (3, "b")]
