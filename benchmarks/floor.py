@@ -1,0 +1,100 @@
+"""Floor: the same containers by the bare Docker library, which is as fast as any operator could be."""
+
+import itertools
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import docker
+from docker.utils import kwargs_from_env
+
+from benchmarks.report import Figure, median_of
+from benchmarks.stage import IMAGE, Stage
+from opeva_operator import docker_json
+from opeva_operator.acceptance import Accepted
+from opeva_operator.launch import container_spec
+from opeva_operator.local import utc_now
+from opeva_specs.model import SimulationJob
+from opeva_specs.status import Attempt
+
+CONCURRENCIES = (1, 2, 4, 8)
+
+
+class Floor:
+    """Containers exactly like the operator's, with nobody in between; their names never meet the operator's."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._client = stage.client
+        self._numbers = itertools.count(1)
+
+    def prepare(self, args: Sequence[str]) -> tuple[str, dict[str, Any]]:
+        """The name and the body of the next container, its folder made: no part of what is measured."""
+        name = f"floor-{next(self._numbers)}"
+        for part in ("logs", "progress", "results"):
+            (self._stage.root / "jobs" / name / part).mkdir(parents=True)
+        job = SimulationJob.model_validate(
+            {
+                "apiVersion": "opeva.io/v1",
+                "kind": "SimulationJob",
+                "metadata": {"name": name},
+                "spec": {"args": list(args)},
+            }
+        )
+        accepted = Accepted(
+            job=job, digest="floor", image=IMAGE, network=self._stage.network, args=tuple(args), job_name=name
+        )
+        attempt = Attempt(generation=1, attempt=1, queued_at=utc_now())
+        instance, root = self._stage.floor_instance, str(self._stage.root)
+        wanted = container_spec(accepted, attempt, self._stage.settings, instance, root, None)
+        return wanted.name, docker_json.creation(wanted, instance)
+
+    def start(self, prepared: tuple[str, dict[str, Any]]) -> str:
+        """Create and start; the container's id."""
+        name, body = prepared
+        made = self._client.create_container_from_config(body, name)  # type: ignore[no-untyped-call]
+        self._client.start(made["Id"])
+        return str(made["Id"])
+
+    def seconds_to_start(self, args: Sequence[str]) -> float:
+        """From the call to the engine's own StartedAt; the container is gone when this returns."""
+        prepared = self.prepare(args)
+        began = time.time()
+        container = self.start(prepared)
+        started_at = docker_json.instant(self._client.inspect_container(container)["State"]["StartedAt"])
+        self._end(container)
+        if started_at is None:
+            raise RuntimeError(f"container {container[:12]} was started, but the engine has not noted when")
+        return started_at.timestamp() - began
+
+    def _end(self, container: str) -> None:
+        self._client.wait(container)
+        self._client.remove_container(container, v=True)
+
+    def seconds_for(self, jobs: int, concurrency: int) -> float:
+        """Create, start, wait for and remove that many jobs that do nothing, so many at a time."""
+        prepared = [self.prepare(["true"]) for _ in range(jobs)]
+        with ThreadPoolExecutor(concurrency) as pool:
+            began = time.perf_counter()
+            list(pool.map(lambda one: self._end(self.start(one)), prepared))
+            return time.perf_counter() - began
+
+
+def best_concurrency(floor: Floor, jobs: int, rounds: int) -> tuple[int, list[Figure]]:
+    """The number of jobs at a time that is fastest, and what each number reached; the rounds are interleaved."""
+    rates: dict[int, list[float]] = {concurrency: [] for concurrency in CONCURRENCIES}
+    for _ in range(rounds):
+        for concurrency, found in rates.items():
+            found.append(jobs / floor.seconds_for(jobs, concurrency))
+    figures = {
+        concurrency: median_of(f"floor: jobs per second, {concurrency} at a time", found, "1/s")
+        for concurrency, found in rates.items()
+    }
+    best = max(figures, key=lambda concurrency: figures[concurrency].value)
+    return best, list(figures.values())
+
+
+def connect() -> docker.APIClient:
+    """The engine of the environment."""
+    return docker.APIClient(version="auto", timeout=120, max_pool_size=32, **kwargs_from_env())
