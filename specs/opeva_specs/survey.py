@@ -63,13 +63,13 @@ def _inner_folders(path: str, skips: Callable[[str], bool]) -> tuple[str, ...]:
         return tuple(entry.path for entry in entries if entry.is_dir(follow_symlinks=False) and not skips(entry.path))
 
 
-def files_in(folders: Iterable[str], skips: Callable[[str], bool]) -> dict[str, tuple[int, int, int]]:
+def files_in(folders: Iterable[str]) -> dict[str, tuple[int, int, int]]:
     """Size, mtime and inode of every file that lies directly in one of the folders."""
     found: dict[str, tuple[int, int, int]] = {}
     for folder in folders:
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False) or skips(entry.path):
+                if entry.is_dir(follow_symlinks=False):
                     continue
                 with contextlib.suppress(FileNotFoundError):
                     now = entry.stat(follow_symlinks=False)

@@ -307,7 +307,7 @@ class DirectoryWatch:
         if self.mode == "inotify":
             self._files = None
             return
-        before, self._files = self._files, files_in(self._known, self._skips)
+        before, self._files = self._files, files_in(self._known)
         if before is None:
             self._owes_full_look = True
             return

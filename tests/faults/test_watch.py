@@ -110,6 +110,23 @@ def test_both_names_of_a_rename_are_told_and_so_is_a_file_that_goes(specs: Path)
             eventually(lambda name=name: heard.complete(specs / name))
 
 
+def test_a_file_that_leaves_holds_up_nothing(specs: Path) -> None:
+    (specs / "a.yaml").touch()
+    with watching(specs) as (_, heard):
+        (specs / "a.yaml").rename(specs.parent / "a.yaml")
+        (specs / "b.yaml").touch()
+        eventually(lambda: heard.complete(specs / "b.yaml"), 0.4)
+
+
+def test_reading_is_no_change(specs: Path) -> None:
+    (specs / "a.yaml").write_text("x")
+    with watching(specs) as (_, heard):
+        for _number in range(100):
+            (specs / "a.yaml").read_text()
+        assert still_works(heard, specs)
+        assert not heard.anything(specs / "a.yaml")
+
+
 def test_folders_that_come_and_go_are_told_and_what_is_in_them(specs: Path) -> None:
     (specs.parent / "batch" / "deep").mkdir(parents=True)
     with watching(specs) as (_, heard):

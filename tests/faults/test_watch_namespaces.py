@@ -25,6 +25,7 @@ def scene_overlay(folder: Path) -> None:
     subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, folder / "merged"], check=True)
     with watching(folder / "merged", canary=folder / "merged" / ".canary") as (watched, heard):
         eventually(lambda: (folder / "merged" / ".canary").exists())
+        assert still_works(heard, folder / "merged")  # what is written through the mount is told
         (folder / "upper" / "a.yaml").write_text("x")
         eventually(lambda: heard.told(folder / "merged" / "a.yaml"))
         eventually(lambda: watched.mode == "poll")
@@ -115,6 +116,7 @@ def test_in_a_namespace_of_its_own(scene: str, namespace: list[str], tmp_path: P
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.timeout(60)
 def test_a_full_event_queue_means_a_look_at_everything_and_the_watch_goes_on(tmp_path: Path) -> None:
     command = scene_command("overflow", tmp_path)
     with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
