@@ -7,8 +7,9 @@ rests on.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -57,7 +58,7 @@ class Feed:
         watch = DirectoryWatch(folders, hint, poll_seconds=self._poll_seconds)
         await to_thread.run_sync(watch.start)
         self._watch = watch
-        await to_thread.run_sync(self._rescan)  # after the watch has begun, so nothing falls between
+        await _survived(self._index.rescan)  # after the watch has begun, so nothing falls between
         tasks = [asyncio.create_task(self._serve()), asyncio.create_task(self._pulse())]
         try:
             yield
@@ -87,8 +88,8 @@ class Feed:
             names, self._names = self._names, set()
             is_all_due, self._is_all_due = self._is_all_due, False
             if is_all_due:
-                await to_thread.run_sync(self._rescan)
-            await to_thread.run_sync(self._index.refresh, names)
+                await _survived(self._index.rescan)
+            await _survived(self._index.refresh, names)
             self._tell()
 
     async def _pulse(self) -> None:
@@ -96,7 +97,7 @@ class Feed:
         while True:
             await asyncio.sleep(PULSE_SECONDS)
             beats += 1
-            await to_thread.run_sync(self._listen)
+            await _survived(self._listen)
             if beats % (RESCAN_SECONDS // PULSE_SECONDS) == 0:
                 self._note(None)
 
@@ -104,15 +105,19 @@ class Feed:
         self._heart.listen()
         self._index.refresh(self._index.live())  # what a job adds to its job_info is not watched
 
-    def _rescan(self) -> None:
-        try:
-            self._index.rescan()
-        except OSError as error:
-            logger.warning("cannot look at the jobs: %s; what was known stays", error)
-
     def _tell(self) -> None:
         self._turn.set()
         self._turn = asyncio.Event()
+
+
+async def _survived(look: Callable[..., None], *args: Any) -> None:
+    """Look at files off the event loop; whatever goes wrong, what was known stays and the feed goes on."""
+    try:
+        await to_thread.run_sync(look, *args)
+    except OSError as error:
+        logger.warning("cannot look at the jobs: %s; what was known stays", error)
+    except Exception:
+        logger.exception("cannot look at the jobs; what was known stays")
 
 
 def _job_of(path: Path | None, rejected: Path) -> str | None:

@@ -12,16 +12,18 @@ _INNER = (".local", ".internal", ".localdomain", ".lan", ".localhost", ".svc")
 
 def run_url(info: Mapping[str, Any], public_url: str | None) -> str | None:
     """Where people see the run that `info` tells of; None when no address is known to work."""
-    run = info.get("mlflow_run_id") or info.get("run_id")
-    experiment = info.get("mlflow_experiment_id") or info.get("experiment_id")
-    if public_url and _is_id(run) and _is_id(experiment):
+    run = _first_id(info, "mlflow_run_id", "run_id")
+    experiment = _first_id(info, "mlflow_experiment_id", "experiment_id")
+    if public_url and run and experiment:
         return f"{public_url.rstrip('/')}/#/experiments/{experiment}/runs/{run}"
     own = info.get("mlflow_run_url")
     return own if not public_url and isinstance(own, str) and is_public(own) else None
 
 
-def _is_id(value: Any) -> bool:
-    return _ID.fullmatch(str(value)) is not None if isinstance(value, str | int) else False
+def _first_id(info: Mapping[str, Any], *keys: str) -> str | None:
+    """The first of these ids that is there; None when it could lead elsewhere."""
+    found = next((str(info[key]) for key in keys if isinstance(info.get(key), str | int) and info[key] != ""), "")
+    return found if _ID.fullmatch(found) else None
 
 
 def is_public(url: str) -> bool:

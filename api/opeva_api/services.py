@@ -66,14 +66,14 @@ class Services:
         return await _bounded(self.readers, function, *args)
 
     async def writing(self, function: Callable[..., T], *args: Any) -> T:
-        """What a durable write gives; 503 when the volume does not answer."""
+        """What a durable write gives; 503 when the volume does not answer, and the write may still happen."""
         return await _bounded(self.writers, function, *args)
 
 
 async def _bounded(limiter: CapacityLimiter, function: Callable[..., T], *args: Any) -> T:
     with anyio.move_on_after(SLOW_AFTER_SECONDS):
         return await to_thread.run_sync(function, *args, limiter=limiter, abandon_on_cancel=True)
-    raise HTTPException(503, "the shared volume does not answer: try again")
+    raise HTTPException(503, "the shared volume does not answer in time: see /jobs for what was done, then try again")
 
 
 def _services(request: Request) -> Services:
