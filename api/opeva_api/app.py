@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from opeva_api import configs, health, hosts, jobs, logs, specs
+from opeva_api.docs import DocumentedAPI
 from opeva_api.edge import Edge
 from opeva_api.errors import add_handlers
 from opeva_api.services import Services
@@ -40,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
             logger.info("serving %d jobs of %s", len(services.index), settings.shared_data)
             yield
 
-    app = FastAPI(
+    app = DocumentedAPI(
         title="OPEVA jobs",
         description=health.ABOUT,
         version="0.1.0",

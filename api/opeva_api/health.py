@@ -1,16 +1,16 @@
 """Endpoints that tell how the service itself is, and what it is."""
 
-import html
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from opeva_api import front
 from opeva_api.heart import LATE_AFTER_SECONDS
 from opeva_api.services import Api, Json, Services
 
 router = APIRouter(tags=["health"])
 
-ABOUT = "OPEVA jobs: a job is a spec file; an operator makes containers match it and writes back what came of it."
+ABOUT = "A job is a spec file; an operator makes containers match it and writes back what came of it."
 LINKS = {
     "/docs": "all endpoints, to try out",
     "/jobs": "all jobs, newest first",
@@ -43,17 +43,12 @@ async def health(api: Api) -> Response:
 
 
 @router.get("/", include_in_schema=False)
-async def root(request: Request) -> Response:
+async def root(api: Api, request: Request) -> Response:
     """What this is, and where to go: a page for browsers, JSON for others."""
     headers = {"Vary": "Accept"}
     if "text/html" not in request.headers.get("accept", ""):
         return Json({"service": "opeva-jobs", "about": ABOUT, "links": LINKS}, headers=headers)
-    items = "".join(f'<li><a href="{path}">{path}</a>: {html.escape(text)}</li>' for path, text in LINKS.items())
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>OPEVA jobs</title>'
-        "<style>body{font:16px/1.5 system-ui;max-width:44rem;margin:3rem auto;padding:0 1rem}</style></head>"
-        f"<body><h1>OPEVA jobs</h1><p>{html.escape(ABOUT)}</p><ul>{items}</ul></body></html>"
-    )
+    page = front.page(ABOUT, LINKS, _problems(api), str(request.base_url))
     return Response(page, media_type="text/html; charset=utf-8", headers=headers)
 
 

@@ -45,7 +45,9 @@ Text = Annotated[Annotated[str, Field(max_length=256)] | None, BeforeValidator(_
 class RunRequest(BaseModel):
     """What a client asks for; empty text means not given, unknown fields are ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", strict=True, json_schema_extra={"example": {"config_path": "rbc-quick.yaml"}}
+    )
 
     config: dict[str, Any] | None = Field(None, description="The config itself.")
     config_path: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(
