@@ -9,7 +9,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,7 @@ class DockerEngine:
     @property
     def _client(self) -> docker.APIClient:
         with self._connecting:
-            if self._connected is None:
-                self._connected = self._connect()
+            self._connected = self._connected or self._connect()
             return self._connected
 
     def _connect(self) -> docker.APIClient:
@@ -190,13 +189,19 @@ class DockerEngine:
         if self.has_network(network):
             return
         with translated(f"create network {network!r}"), _fine_if("already exists"):
-            self._client.create_network(network, driver="bridge", check_duplicate=True)
+            made = self._client.create_network(network, driver="bridge", check_duplicate=True)
+            if self._networks_named(network)[0]["Id"] != made["Id"]:  # Docker's check is no lock: the older one stays
+                self._client.remove_network(made["Id"])
 
     def has_network(self, network: str) -> bool:
         """Whether there is a network of that name."""
         with translated("list networks"):
-            # Docker's filter takes parts of a name, too.
-            return any(found["Name"] == network for found in self._client.networks(names=[network]))
+            return bool(self._networks_named(network))
+
+    def _networks_named(self, network: str) -> Sequence[dict[str, Any]]:
+        found = self._client.networks(names=[network])  # Docker's filter takes parts of a name, too
+        exact = (row for row in found if row["Name"] == network)
+        return sorted(exact, key=lambda row: (docker_json.since_parameter(row["Created"]), row["Id"]))
 
     def logs(self, container_id: str, since: str | None, *, follow: bool) -> LogStream:
         """stdout and stderr in the engine's order, from `since` (an entry's `at`, inclusive) on."""
@@ -218,18 +223,16 @@ class DockerEngine:
             return False
         with translated("look for a restart of the engine"):
             # Docker makes this network anew whenever it starts, and nobody else can; some engines run without it.
-            made = [found["Created"] for found in self._client.networks(names=["bridge"]) if found["Name"] == "bridge"]
-            if not made:
+            if not (made := self._networks_named("bridge")):
                 return self._has_forgotten(container)
-            made_at = docker_json.instant(made[0])
+            made_at = docker_json.instant(made[0]["Created"])
         # What outlived the restart did not end by it.
         ended_at = container.finished_at
         return made_at is not None and made_at > container.started_at and (ended_at is None or ended_at <= made_at)
 
     def _has_forgotten(self, container: Container) -> bool:
         """Whether the engine's memory of events, which dies with it, is complete and lacks this container's start."""
-        until = docker_json.since_parameter(self._client.info()["SystemTime"])  # by the engine's own clock
-        params = {"since": "0", "until": until}
+        params = {"since": "0", "until": docker_json.since_parameter(self._client.info()["SystemTime"])}
         kept = self._client.get(self._url("/events"), params=params, timeout=self._timeout_seconds)
         _raise_for_status(kept)
         known = [json.loads(line) for line in lines([kept.content])]

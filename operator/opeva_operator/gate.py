@@ -1,5 +1,6 @@
 """The gate: may a queued job start now? Asks the surroundings, in order, and says the first thing that is missing."""
 
+import threading
 from datetime import datetime
 
 from opeva_operator.acceptance import Acceptance, Accepted, ConfigMissing
@@ -29,6 +30,7 @@ class Gatekeeper:
         self._acceptance, self._engine, self._pulls = acceptance, engine, pulls
         self._roster, self._volume, self._settings = roster, volume, settings
         self._networks: set[str] = set()
+        self._making = threading.Lock()
 
     def ask(self, name: str, status: JobStatus) -> tuple[Gate, JobStatus]:
         """The gate, and the status with a config that could be copied just now. An open gate has taken a place."""
@@ -82,7 +84,8 @@ class Gatekeeper:
             return None
         try:
             if network == self._settings.docker_network:
-                self._engine.ensure_network(network)
+                with self._making:  # Docker would make two of one name
+                    self._engine.ensure_network(network)
             elif not self._engine.has_network(network):
                 words = f"there is no Docker network {network!r}: create it, or name another one"
                 return Gate(is_open=False, reason=Reason.NETWORK_MISSING, message=words)
