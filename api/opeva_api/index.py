@@ -53,13 +53,12 @@ class Index:
     def __len__(self) -> int:
         return len(self._shown)
 
-    def page(self, status: str | None, offset: int, limit: int | None) -> tuple[bytes, int]:
-        """The items of `/jobs`, newest first, as one JSON list; and how many there are in all pages."""
+    def page(self, status: str | None, offset: int, limit: int | None) -> tuple[tuple[Record, ...], int]:
+        """Some jobs, newest first, and how many there are in all pages."""
         chosen = self._newest_first()
         if status is not None:
             chosen = tuple(record for record in chosen if record.word == status)
-        shown = chosen[offset:] if limit is None else chosen[offset : offset + limit]
-        return b"[" + b",".join([record.body for record in shown]) + b"]", len(chosen)
+        return chosen[offset:] if limit is None else chosen[offset : offset + limit], len(chosen)
 
     def live(self) -> list[str]:
         """Jobs that have started and not ended: what they write may change any moment."""

@@ -2,13 +2,15 @@
 
 import time
 import uuid
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from opeva_api.body import described, read_object, read_optional_object
-from opeva_api.record import NOT_SEEN_YET, STOP_REQUESTED, WORDS, Record, as_info, merged_info
+from opeva_api.record import NOT_SEEN_YET, STOP_REQUESTED, WORDS, Record, as_info, as_list, merged_info
 from opeva_api.services import Api, Json, Services
 from opeva_api.submit import RunRequest
 from opeva_specs.status import Wish
@@ -40,8 +42,8 @@ async def jobs(
     """All jobs, newest first."""
     if status is not None and status not in WORDS:
         raise HTTPException(422, f"cannot use status {status[:60]!r}: write one of {', '.join(WORDS)}")
-    body, count = api.index.page(status, offset, limit)
-    return Json(body, headers={"X-Total-Count": str(count)})
+    records, count = api.index.page(status, offset, limit)
+    return StreamingResponse(_pieces(records), media_type="application/json", headers={"X-Total-Count": str(count)})
 
 
 @router.get("/status/{job_id}")
@@ -96,6 +98,12 @@ async def delete(api: Api, job_id: str) -> Response:
         return Json({"message": "delete requested", "job_id": job_id, "note": _operator_is_silent(api)})
     now = await _after(api, record, DELETE_WAIT_SECONDS, lambda r: r is None)
     return Json({"message": "deleted" if now is None else "delete requested", "job_id": job_id})
+
+
+async def _pieces(records: Sequence[Record]) -> AsyncIterator[bytes]:
+    """A long list in pieces, so that whoever asks for one job need not wait for it."""
+    for piece in as_list(records):
+        yield piece
 
 
 def _info(api: Services, record: Record) -> dict[str, Any]:

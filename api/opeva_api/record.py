@@ -3,7 +3,7 @@
 Ten thousand ended jobs are kept, so a record is the bytes of its answer and little else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -30,6 +30,7 @@ TIMES = (
     "submitted_at", "queued_at", "dispatched_at", "started_at", "stop_requested_at", "finished_at", "last_status_at",
 )  # fmt: skip
 _MAX_TEXT = 1024
+_PIECE = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,16 @@ class Record:
     def with_word(self, word: str, **more: Any) -> "Record":
         """The same job told with another status word."""
         return replace(self, word=word, body=_encoded(self.told() | {"status": word} | more))
+
+
+def as_list(records: Sequence[Record]) -> Iterator[bytes]:
+    """The records as one JSON list, in pieces of some 250 kB."""
+    if not records:
+        yield b"[]"
+    for start in range(0, len(records), _PIECE):
+        piece = b",".join([record.body for record in records[start : start + _PIECE]])
+        is_last = start + _PIECE >= len(records)
+        yield b"".join((b"," if start else b"[", piece, b"]" if is_last else b""))
 
 
 def from_status(

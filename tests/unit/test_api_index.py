@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from opeva_api.index import Index
+from opeva_api.record import as_list
 from opeva_api.testing import DIGEST, START, PlayedOperator, job_status
 from opeva_specs.settings import Settings
 from opeva_specs.status import Phase, Wish
@@ -27,7 +28,8 @@ def index(operator: PlayedOperator) -> Index:
 
 
 def words(index: Index) -> dict[str, str]:
-    return {item["job_id"]: item["status"] for item in orjson.loads(index.page(None, 0, None)[0])}
+    listed = orjson.loads(b"".join(as_list(index.page(None, 0, None)[0])))
+    return {item["job_id"]: item["status"] for item in listed}
 
 
 def stop(digest: str | None = DIGEST) -> Wish:
@@ -109,7 +111,8 @@ def test_a_status_folder_that_is_gone_says_nothing_about_its_jobs(operator: Play
 def test_an_empty_place_has_no_jobs(tmp_path: Path) -> None:
     index = Index(SharedVolume(tmp_path), Settings(shared_data=tmp_path))
     index.rescan()
-    assert index.page(None, 0, None) == (b"[]", 0)
+    assert index.page(None, 0, None) == ((), 0)
+    assert words(index) == {}
 
 
 def test_ten_thousand_jobs_are_listed_newest_first_and_kept_small(operator: PlayedOperator, index: Index) -> None:
@@ -117,7 +120,8 @@ def test_ten_thousand_jobs_are_listed_newest_first_and_kept_small(operator: Play
         status = job_status(f"job-{i:05}", Phase.FINISHED, queued_at=START + timedelta(seconds=i))
         operator.statuses.write(status, durable=False)
     index.rescan()
-    body, count = index.page(None, 0, None)
+    records, count = index.page(None, 0, None)
+    body = b"".join(as_list(records))
     items = orjson.loads(body)
     assert (count, len(items)) == (10_000, 10_000)
     assert [item["job_id"] for item in items[:2]] == ["job-09999", "job-09998"]
