@@ -1,5 +1,6 @@
 """The operator on one machine: all wiring, in the order in which it starts."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -183,7 +184,8 @@ class Operator:
             self._first.discard(name)
             self.is_synced = not self._first and self._engine_watch.was_listed
         if self.is_synced:
-            self._heartbeat()
+            with contextlib.suppress(OSError):  # the timekeeper tells it again
+                self._heartbeat()
 
     def _keep_time(self) -> None:
         next_resync = time.monotonic() + self._settings.resync_seconds
@@ -194,6 +196,7 @@ class Operator:
                 if self._scan_wanted.is_set():
                     self._scan_wanted.clear()
                     self._specs.scan()
+                self._note_first("")  # where there is no job, no worker ever tells
                 if now >= next_heartbeat:
                     next_heartbeat = now + HEARTBEAT_EVERY
                     self._heartbeat()
