@@ -8,7 +8,7 @@ import pytest
 from tests.contract.machines import Bench, DockerMachine
 
 from opeva_operator.docker_engine import DockerEngine
-from opeva_operator.engine import EngineError, EngineUnreachable, Mount
+from opeva_operator.engine import EngineError, EngineUnreachable, EventStream, LogStream, Mount
 
 pytestmark = pytest.mark.docker
 
@@ -143,6 +143,22 @@ def test_an_id_is_no_name(docker_bench: Bench) -> None:
     assert docker_bench.engine.find(container_id[:12]) is None
 
 
+def test_a_paused_container_wakes_for_a_signal_that_is_not_its_images_own(docker_bench: Bench) -> None:
+    body = {
+        "Image": docker_bench.machine.image,
+        "Cmd": ["sleep", "60"],
+        "StopSignal": "SIGUSR1",
+        "Labels": {"opeva-test": docker_bench.run_id},
+        "HostConfig": {"Init": True, "NetworkMode": "none"},
+    }
+    container_id = _docker(docker_bench).client.create_container_from_config(body, docker_bench.name("one"))["Id"]
+    docker_bench.engine.start(container_id)
+    docker_bench.machine.pause("one")
+    assert docker_bench.found("one").stop_signal == "SIGUSR1"
+    docker_bench.engine.signal(container_id, "SIGTERM")
+    assert docker_bench.ended("one").exit_code == 143
+
+
 def test_the_end_of_a_log_that_was_rotated_is_in_order(docker_bench: Bench) -> None:
     script = "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done"
     container_id = docker_bench.start("one", script, log_max_bytes=20_000)
@@ -156,10 +172,12 @@ def test_streams_give_their_sockets_back(docker_bench: Bench) -> None:
     container_id = docker_bench.sleeper("one")
     docker_bench.engine.ping()
     before = _open_files()
+    kept: list[LogStream | EventStream] = []  # what nobody holds any more would give its socket back by itself
     for _ in range(20):
-        docker_bench.engine.events().close()
-        docker_bench.engine.logs(container_id, None, follow=True).close()
+        kept += [docker_bench.engine.events(), docker_bench.engine.logs(container_id, None, follow=True)]
         assert list(docker_bench.engine.logs(container_id, None, follow=False)) == []
+        for stream in kept[-2:]:
+            stream.close()
     assert _open_files() <= before + 1
 
 

@@ -1,6 +1,7 @@
 """What every engine promises of logs and events, on the fake and on a real Docker engine."""
 
 import threading
+import time
 from typing import Any
 
 from tests.contract.machines import Bench
@@ -65,9 +66,9 @@ def test_closing_a_log_ends_who_reads_it(bench: Bench) -> None:
     log = bench.engine.logs(container_id, None, follow=True)
     reader = _Reader(log)
     bench.eventually(lambda: len(reader.seen) == 1)
-    log.close()
+    _close_at_once(log)
     assert [entry.data for entry in reader.rest()] == [b"a\n"]
-    log.close()
+    _close_at_once(log)
 
 
 # --- events ---------------------------------------------------------------------------------------------------
@@ -78,8 +79,8 @@ def test_events_name_the_job_and_are_of_this_instance_only(bench: Bench) -> None
     reader, other_reader = _Reader(events), _Reader(others)
     bench.engine.remove(bench.start("one"))
     bench.eventually(lambda: EngineEvent(job="one", action="destroy") in reader.seen)
-    events.close()
-    others.close()
+    _close_at_once(events)
+    _close_at_once(others)
     seen = reader.rest()
     assert {event.job for event in seen} == {"one"}
     assert [event.action for event in seen] == ["create", "start", "die", "destroy"]
@@ -90,6 +91,12 @@ def test_events_that_nobody_reads_can_be_closed(bench: Bench) -> None:
     events = bench.engine.events()
     events.close()
     assert list(events) == []
+
+
+def _close_at_once(stream: Any) -> None:
+    began = time.monotonic()
+    stream.close()
+    assert time.monotonic() - began < 5
 
 
 class _Reader:
