@@ -16,9 +16,9 @@ from opeva_operator.situation import Gate, Plan, Situation, Unreachable
 from opeva_operator.specwatch import SpecWatch
 from opeva_operator.workqueue import WorkQueue
 from opeva_specs.settings import Settings
-from opeva_specs.specfiles import Absent, Present
 from opeva_specs.status import JobStatus, Wish, rfc3339
 from opeva_specs.store import ControlStore, Damaged, EventLog, StatusStore
+from opeva_specs.wanted import Absent, Present
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,11 @@ class Reconciler:
                 plan = planner.plan(self._situation(name, status, container, is_rebuilt, gate))
             self._tell(name, situation.status, plan.status)
             status = plan.status
+            if plan.action is None and _has_just_ended(situation.status, status):
+                continue  # what comes after the end may be due already
             if plan.action is None:
+                if status is None and self._parts.roster.get(name) is not None:
+                    self.forget(name)  # somebody removed every trace of it
                 self._attend(name, status, container)
                 self._again(name, plan)
                 return
@@ -259,3 +263,9 @@ class Reconciler:
         """What `state/operator.json` tells of the engine."""
         trouble = self.engine_trouble
         return {"reachable": trouble is None, "message": trouble or "", "at": rfc3339(self._parts.clock())}
+
+
+def _has_just_ended(before: JobStatus | None, after: JobStatus | None) -> bool:
+    if before is None or after is None:
+        return False
+    return after.status.phase.is_terminal and not before.status.phase.is_terminal
