@@ -47,6 +47,7 @@ class Fate:
 
     left: int | None = None
     met: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)  # jobs whose status the operator removed
 
     def step(self, what: str) -> None:
         self.met.append(what)
@@ -92,6 +93,8 @@ class MortalVolume(SharedVolume):
     def remove(self, relative: str, *, durable: bool = False) -> None:
         self.fate.step(f"before remove {relative}")
         super().remove(relative, durable=durable)
+        if relative.startswith("status/"):
+            self.fate.deleted.append(relative[len("status/") : -len(".json")])
         self.fate.step(f"after remove {relative}")
 
     def rename(self, relative: str, target: str) -> None:
@@ -130,6 +133,9 @@ class MortalEngine(FakeEngine):
         finally:
             if box is not None and not was_live and box.seen.started_at is not None:
                 self.history.append(run_of(box.seen))
+                live = [one for one in self._own() if one.wanted.job == box.wanted.job and one.seen.is_live]
+                if len(live) > 1:
+                    self.faults.append(f"two live containers of job {box.wanted.job}")
 
     def remove(self, container_id: str) -> None:
         box = self.host.boxes.get(container_id)
@@ -150,6 +156,11 @@ class MortalEngine(FakeEngine):
         recorded = [a for a in runs if (found.job, a.generation, a.attempt) == run_of(found)]
         if not recorded or recorded[0].is_open:
             self.faults.append(f"removed {run_of(found)} before its outcome was recorded")
+
+    def forget(self, job: str) -> None:
+        """The job was deleted with all that was known of it: another of that name begins anew."""
+        self.history = [run for run in self.history if run[0] != job]
+        self.outcomes = {run: ended for run, ended in self.outcomes.items() if run[0] != job}
 
     def note_outcomes(self) -> None:
         """Take note of how containers ended, before they are removed."""
@@ -296,6 +307,7 @@ class Simulation:
         raise AssertionError(f"never quiet; last: {self.fate.met[-20:]}")
 
     def _turn(self) -> bool:
+        self._bury_the_deleted()
         with self.engine.host.changed:
             self.engine.host.settle()
             for stream in self.engine.host.streams[-1:]:
@@ -303,6 +315,11 @@ class Simulation:
                 for event in heard if self.engine.is_reachable else ():
                     self.operator._queue.add(event.job)
         return self.operator.step()
+
+    def _bury_the_deleted(self) -> None:
+        for name in self.fate.deleted:
+            self.engine.forget(name)
+        self.fate.deleted.clear()
 
     def _alive(self, do: Callable[[], Any]) -> Any:
         try:
