@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from collections.abc import Container
 
 import orjson
 
@@ -38,7 +39,8 @@ def hand_over(volume: SharedVolume) -> None:
             os.chown(path, API_UID, API_UID)
 
 
-def recorded_jobs(volume: SharedVolume) -> set[str]:
-    """Jobs that have events: those without a status are rebuilt from them."""
+def recorded_jobs(volume: SharedVolume, known: Container[str]) -> set[str]:
+    """Jobs, beside the known ones, that have events: those without a status are rebuilt from them."""
     folder = volume.root / "state" / "jobs"
-    return {entry.name for entry in folder.iterdir() if (entry / "events.jsonl").exists()}
+    unknown = [entry for entry in os.scandir(folder) if entry.name not in known]
+    return {entry.name for entry in unknown if (folder / entry.name / "events.jsonl").exists()}

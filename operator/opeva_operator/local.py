@@ -126,7 +126,7 @@ class Operator:
             if not status.status.phase.is_terminal or _wants_more(status):
                 self._first.add(name)
         self._first.update(self._controls.names())
-        self._first.update(recorded_jobs(self._volume) - {name for name, _ in self._roster.items()})
+        self._first.update(recorded_jobs(self._volume, {name for name, _ in self._roster.items()}))
 
     def _begin(self) -> None:
         self._engine_watch.list_containers()

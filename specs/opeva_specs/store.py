@@ -3,7 +3,6 @@
 import errno
 import os
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any
 
 import orjson
@@ -142,8 +141,8 @@ def _events(name: str) -> str:
 
 
 def _names(volume: SharedVolume, folder: str) -> list[str]:
-    found = (PurePosixPath(entry) for entry in _listed(volume, folder))
-    return [path.stem for path in found if path.suffix == ".json" and is_job_id(path.stem)]
+    stems = (entry.removesuffix(".json") for entry in _listed(volume, folder) if entry.endswith(".json"))
+    return [stem for stem in stems if is_job_id(stem)]
 
 
 def _listed(volume: SharedVolume, folder: str) -> list[str]:

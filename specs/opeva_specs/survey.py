@@ -25,6 +25,11 @@ def is_ignored(path: Path) -> bool:
     return path.name == "4913" or any(_is_side_file(part) for part in path.parts)
 
 
+def is_ignored_name(name: str) -> bool:
+    """The same of one name, which need not be made a path first."""
+    return name == "4913" or _is_side_file(name)
+
+
 def _is_side_file(name: str) -> bool:
     return name.startswith(".") or name.endswith(_SIDE_FILES) or (name.startswith("#") and name.endswith("#"))
 

@@ -12,7 +12,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 FOLDERS = ("specs", "specs/api", "control", "status", "rejected", "state", "state/jobs", "jobs", "configs", "datasets")
 SENTINEL = ".opeva"
@@ -183,8 +183,8 @@ class SharedVolume:
 
 
 def _parts(relative: str) -> list[str]:
-    parts = [part for part in PurePosixPath(relative).parts if part != "."]
-    if relative.startswith("/") or any(part in ("..", "/") or "\x00" in part for part in parts):
+    parts = [part for part in relative.split("/") if part not in ("", ".")]
+    if relative.startswith("/") or ".." in parts or "\x00" in relative:
         raise OSError(errno.EINVAL, "leads out of the shared folder", relative)
     return parts
 
