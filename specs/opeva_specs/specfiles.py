@@ -17,7 +17,7 @@ from pathlib import Path
 
 from opeva_specs.model import SimulationJob
 from opeva_specs.parse import SpecError, SpecInvalid, parse
-from opeva_specs.survey import is_ignored
+from opeva_specs.survey import is_ignored, is_ignored_name
 from opeva_specs.volume import SENTINEL, SharedVolume
 from opeva_specs.yamltree import MAX_BYTES
 
@@ -101,13 +101,6 @@ class Look:
     files: frozenset[str] = frozenset()
     again_after: timedelta | None = None
 
-    def joined(self, other: "Look") -> "Look":
-        """Both looks as one."""
-        waits = [wait for wait in (self.again_after, other.again_after) if wait is not None]
-        return Look(
-            names=self.names | other.names, files=self.files | other.files, again_after=min(waits, default=None)
-        )
-
 
 class SpecStore:
     """The index of spec files. Not thread-safe: its caller holds one lock around every call."""
@@ -135,12 +128,9 @@ class SpecStore:
             return Look()
         self._is_listed = True
         self.problems = self._sentinel_problem()
-        look = Look()
-        for source, signature in found.items():
-            look = look.joined(self._consider(source, signature, False, now))
-        for source in [source for source in self.files if source not in found]:
-            look = look.joined(self._consider(source, None, True, now))
-        return look
+        gone = [source for source in self.files if source not in found]
+        looks = [self._consider(source, signature, False, now) for source, signature in found.items()]
+        return _joined([*looks, *(self._consider(source, None, True, now) for source in gone)])
 
     def look(self, source: str, is_complete: bool, now: datetime) -> Look:
         """Look at one file; `is_complete` when it was seen to be closed after writing or renamed into place."""
@@ -165,7 +155,7 @@ class SpecStore:
                     path = f"{folder}/{entry.name}" if folder else entry.name
                     if entry.name == ".git":
                         roots.add(folder)
-                    if is_ignored(Path(entry.name)):
+                    if is_ignored_name(entry.name):
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(path)
@@ -341,6 +331,19 @@ class SpecStore:
             if any(_is_fresh(git / mark, now) for mark in _GIT_MARKS):
                 return True
         return False
+
+
+def _joined(looks: Iterable[Look]) -> Look:
+    """All looks as one; in one pass, for there may be tens of thousands."""
+    names: set[str] = set()
+    files: set[str] = set()
+    waits = []
+    for look in looks:
+        names |= look.names
+        files |= look.files
+        if look.again_after is not None:
+            waits.append(look.again_after)
+    return Look(names=frozenset(names), files=frozenset(files), again_after=min(waits, default=None))
 
 
 def is_spec_file(source: str) -> bool:
