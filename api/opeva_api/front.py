@@ -28,8 +28,8 @@ def page(about: str, links: Mapping[str, str], problems: Iterable[str], address:
         '<meta name="viewport" content="width=device-width">'
         f'<link rel="icon" href="{ICON}"><style>{_STYLE}</style></head>'
         f"<body><h1>OPEVA jobs</h1><p>{escape(about)}</p>{_state(list(problems))}"
-        "<h2>Run a simulation</h2><p>Put a spec file into the folder <code>specs/</code> of the shared volume, or send a "
-        "request that names a config under <code>configs/</code>:</p>"
+        "<h2>Run a simulation</h2><p>Put a spec file into the folder <code>specs/</code> of the shared volume, or send "
+        "a request that names a config under <code>configs/</code>:</p>"
         f"<pre>{escape(_HOW.format(address=address.rstrip('/')))}</pre>"
         f"<h2>Look around</h2><table>{rows}</table></body></html>"
     )
