@@ -85,13 +85,13 @@ class FakeEngine:
             events.close()
 
     def restart(self) -> None:
-        """Restart the engine: whatever runs is killed, all streams end."""
+        """Restart the engine: whatever runs gets SIGTERM, then SIGKILL; all streams end."""
         with self.host.changed:
             self.host.settle()
             self.host.boots += 1
             for box in self.host.boxes.values():
                 if box.seen.is_live:
-                    self.host.end(box, 137)
+                    self.host.end(box, 137 if box.run.ignores_term else 143)
         self.break_streams()
 
     def plant(self, name: str, state: str = "running") -> str:

@@ -98,13 +98,15 @@ def test_a_gate_holds_one_method_and_no_other(engine: FakeEngine) -> None:
     assert engine.image_digest("other") == "sha256:other"
 
 
-def test_a_restart_kills_what_runs_and_leaves_evidence(engine: FakeEngine) -> None:
+@pytest.mark.parametrize(("ignores_term", "code"), [(False, 143), (True, 137)])
+def test_a_restart_ends_what_runs_and_leaves_evidence(engine: FakeEngine, ignores_term: bool, code: int) -> None:
+    engine.runs["one"] = FakeRun(ignores_term=ignores_term)
     container_id = engine.create(SPEC)
     engine.start(container_id)
     log, events = engine.logs(container_id, None, follow=True), engine.events()
     engine.restart()
     found = engine.find("opeva-one")
-    assert found is not None and found.exit_code == 137
+    assert found is not None and found.exit_code == code
     assert engine.restarted_since_start(found)
     assert list(log) == []
     assert [event.action for event in events] == ["die"]
