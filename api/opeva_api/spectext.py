@@ -1,42 +1,18 @@
-"""A job as YAML that people can read and that every YAML reader takes for the same values."""
+"""A job as the text of a spec file, proven to mean the same."""
 
 import math
-import re
 from datetime import datetime
 from typing import Any
 
-import yaml
-
 from opeva_specs.parse import Document, SpecInvalid, parse
 from opeva_specs.status import rfc3339
+from opeva_specs.yamltext import dump
 
-# Text that no YAML version takes for anything else; all other text is quoted.
-_PLAIN = re.compile(r"(?![yYnN]$)[A-Za-z_](?:[A-Za-z0-9_./:-]*[A-Za-z0-9_/-])?")
 _LARGEST = 10**18
 
 
 class NotWritable(ValueError):
     """The values cannot be written as YAML without changing what they mean; says which, and why."""
-
-
-class _Dumper(yaml.CSafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    if _PLAIN.fullmatch(text):
-        return dumper.represent_scalar("tag:yaml.org,2002:str", text)
-    style = "|" if "\n" in text else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text)
-
-
-def dump(value: Any) -> str:
-    """The value as YAML, keys in the order given."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000, default_flow_style=False)
 
 
 def write_spec(spec: dict[str, Any], by: str, at: datetime) -> tuple[bytes, Document]:

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
@@ -21,7 +20,6 @@ from opeva_specs import policy
 from opeva_specs.configs import MAX_CONFIG_BYTES, ConfigNames, read_names
 from opeva_specs.model import SimulationJob, config_file
 from opeva_specs.settings import Settings
-from opeva_specs.specfiles import Present
 from opeva_specs.status import (
     Attempt,
     Generation,
@@ -35,6 +33,8 @@ from opeva_specs.status import (
     with_conditions,
 )
 from opeva_specs.volume import SharedVolume
+from opeva_specs.wanted import Present
+from opeva_specs.yamltext import dump
 
 MAX_ACCEPTED_BYTES = 8 * 2**20
 
@@ -123,7 +123,7 @@ class Acceptance:
     def read_config(self, job: SimulationJob) -> bytes | ConfigMissing | None:
         """The bytes of the config, None if the job has none."""
         if job.spec.config is not None:
-            return yaml.safe_dump(job.spec.config, sort_keys=False, allow_unicode=True).encode()
+            return dump(job.spec.config).encode()
         if job.spec.config_path is None:
             return None
         path = f"configs/{config_file(job.spec.config_path)}"

@@ -17,8 +17,9 @@ from opeva_operator.engine import (
     NameTaken,
     NetworkNotFound,
 )
+from opeva_operator.folders import Folders
 from opeva_operator.gate import Gatekeeper, pulling
-from opeva_operator.launch import Folders, container_name, container_spec
+from opeva_operator.launch import container_name, container_spec
 from opeva_operator.pulls import Pulls
 from opeva_operator.situation import (
     Accept,
@@ -36,10 +37,10 @@ from opeva_operator.situation import (
 )
 from opeva_operator.specwatch import SpecWatch
 from opeva_specs.settings import Settings
-from opeva_specs.specfiles import Absent, Present
 from opeva_specs.status import Attempt, Generation, JobStatus, Reason, changed
 from opeva_specs.store import ControlStore, EventLog, StatusStore
 from opeva_specs.volume import SharedVolume
+from opeva_specs.wanted import Absent, Present
 
 logger = logging.getLogger(__name__)
 
@@ -233,11 +234,9 @@ class Actions:
         return updated
 
     def _restore(self, name: str, status: JobStatus, shown: Generation) -> JobStatus:
-        now_shown = status.attempt or next(iter(reversed(status.status.attempts)), None)
         runs = [a for a in status.status.attempts if a.generation == shown.generation]
-        if now_shown is not None and runs and now_shown.generation != shown.generation:
-            self._folders.archive(name, now_shown)
-            self._folders.unarchive(name, runs[-1])
+        if runs:
+            self._folders.show(name, runs[-1])
         logger.info("job %s: generation %d is shown again", name, shown.generation)
         return restored(status, shown)
 
@@ -245,15 +244,15 @@ class Actions:
         """Files first, the record last: whatever fails on the way is tried again."""
         self._volume.remove_tree(self._folders.trash(name, self._clock()))
         source = status.metadata.source
-        wanted = self._specs.wanted(name, source, self._clock())
         is_ours = source.startswith("api/") and self._specs.holds_only(source, name)
-        if not is_ours and not isinstance(wanted, Absent):
-            hidden: JobStatus = changed(status, status=changed(status.status, hidden=True))
-            return hidden
         if is_ours:
             self._volume.remove(f"specs/{source}", durable=True)
             self._specs.looked(source)
             self._volume.remove(f"rejected/{source}.json")
+        wanted = self._specs.wanted(name, source, self._clock())
+        if isinstance(wanted, Present) or not (is_ours or isinstance(wanted, Absent)):
+            hidden: JobStatus = changed(status, status=changed(status.status, hidden=True))
+            return hidden  # a file that is not ours has it: without this record it would run again
         self._volume.remove_tree(f"state/jobs/{name}")
         self._statuses.remove(name)
         self.forget(name)

@@ -33,7 +33,6 @@ from opeva_operator.situation import (
     Unreachable,
 )
 from opeva_operator.wishes import granted
-from opeva_specs.specfiles import Absent, Present, Unsure
 from opeva_specs.status import (
     Attempt,
     Generation,
@@ -45,6 +44,7 @@ from opeva_specs.status import (
     condition,
     with_conditions,
 )
+from opeva_specs.wanted import Absent, Present, Unsure
 
 UNKNOWN_WISH = timedelta(seconds=60)
 UNREACHABLE_RECHECK = timedelta(seconds=5)

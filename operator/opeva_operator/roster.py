@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from opeva_specs.admission import Place, admitted, join, leave, position
-from opeva_specs.specfiles import Doc, Known
+from opeva_specs.specfiles import Known
 from opeva_specs.status import JobStatus, Phase, Reason, condition_of
+from opeva_specs.wanted import Doc
 
 
 @dataclass(frozen=True, slots=True)

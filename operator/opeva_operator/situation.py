@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from opeva_operator.engine import Container
-from opeva_specs.specfiles import Present, Wanted
 from opeva_specs.status import Attempt, Generation, JobStatus, Reason, Wish
+from opeva_specs.wanted import Present, Wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from opeva_operator import outcome
 from opeva_operator.roster import Roster
 from opeva_specs.model import SimulationJob, is_job_id
 from opeva_specs.parse import SpecError
-from opeva_specs.specfiles import Absent, Look, Present, SpecFile, SpecStore, Wanted
+from opeva_specs.specfiles import Look, SpecFile, SpecStore
 from opeva_specs.status import Generation, JobStatus, Meta, Observed, Phase, Reason
 from opeva_specs.store import CONFIRM_DELETIONS
 from opeva_specs.volume import SharedVolume
+from opeva_specs.wanted import Absent, Present, Wanted
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +145,8 @@ class SpecWatch:
         errors = self._errors(source, file) if file else []
         try:
             if not errors:
-                if source in self._rejected:
+                was_judged = file is None or file.is_parsed  # what was said of bytes that are known stands
+                if source in self._rejected and was_judged:
                     self._volume.remove(f"rejected/{source}.json")
                     self._rejected.discard(source)
                 return
@@ -159,7 +161,7 @@ class SpecWatch:
             self._wake(name, 0.0)
 
     def _errors(self, source: str, file: SpecFile) -> list[dict[str, Any]]:
-        errors = [_as_dict(error) for error in file.errors]
+        errors = [_as_dict(error) for error in (*file.errors, *file.refused)]
         for name in self._store.duplicates(source):
             words = f"{name!r} is the job of another file: give this one another metadata.name"
             place = SpecError(

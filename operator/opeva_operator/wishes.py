@@ -2,8 +2,8 @@
 
 from opeva_operator import outcome
 from opeva_operator.situation import DropWish, Plan, Situation
-from opeva_specs.specfiles import Present
 from opeva_specs.status import Intent, JobStatus, Phase, Reason, Wish, changed
+from opeva_specs.wanted import Present
 
 
 def granted(s: Situation, status: JobStatus) -> Plan | None:

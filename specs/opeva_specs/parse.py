@@ -62,7 +62,18 @@ class Document:
 
 
 def parse(data: bytes) -> list[Document]:
-    """All jobs of a spec file; raises SpecInvalid with every error found."""
+    """All jobs of a spec file; raises SpecInvalid with every error found, a name that stands twice included."""
+    documents, refused = parse_file(data)
+    if refused:
+        raise SpecInvalid(refused)
+    return documents
+
+
+def parse_file(data: bytes) -> tuple[list[Document], list[SpecError]]:
+    """The jobs of a spec file, and why documents were left out whose name stands in it before; else raises SpecInvalid.
+
+    Any other error rejects the whole file: a file that was cut off is a valid beginning of itself.
+    """
     try:
         trees = read_trees(data)
     except YamlError as error:
@@ -72,17 +83,19 @@ def parse(data: bytes) -> list[Document]:
         raise SpecInvalid([_error(1, Mark(line=1, column=1), "", "Empty", "the file holds no job")])
     documents: list[Document] = []
     errors: list[SpecError] = []
+    refused: list[SpecError] = []
     for number, tree in numbered:
         job, found = _job(number, tree)
         errors += found
         if job is None:
             continue
         if any(job.metadata.name == known.job.metadata.name for known in documents):
-            errors.append(_same_name(number, tree, job.metadata.name))
+            refused.append(_same_name(number, tree, job.metadata.name))
+            continue
         documents.append(Document(number=number, job=job, digest=digest(job.spec)))
     if errors:
-        raise SpecInvalid(errors)
-    return documents
+        raise SpecInvalid(_in_file_order(errors + refused))
+    return documents, refused
 
 
 def _from_yaml(error: YamlError) -> SpecError:
@@ -101,6 +114,10 @@ def _job(number: int, tree: Tree) -> tuple[SimulationJob | None, list[SpecError]
         found = [_from_pydantic(number, tree, detail) for detail in error.errors(include_url=False)]
         return None, _in_order(errors + found)
     return (None if errors else job), _in_order(errors)
+
+
+def _in_file_order(errors: list[SpecError]) -> list[SpecError]:
+    return sorted(errors, key=lambda error: (error.document, error.line, error.column))
 
 
 def _in_order(errors: list[SpecError]) -> list[SpecError]:

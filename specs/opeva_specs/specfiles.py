@@ -15,53 +15,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from opeva_specs.gitflux import in_flux
 from opeva_specs.model import SimulationJob
-from opeva_specs.parse import SpecError, SpecInvalid, parse
+from opeva_specs.parse import SpecError, SpecInvalid, parse_file
 from opeva_specs.survey import is_ignored, is_ignored_name
 from opeva_specs.volume import SENTINEL, SharedVolume
+from opeva_specs.wanted import Absent, Doc, Present, Unsure, Wanted
 from opeva_specs.yamltree import MAX_BYTES
 
 SUFFIXES = (".yaml", ".yml", ".json")
 SECOND_LOOK = timedelta(seconds=1)
 GIT_RECHECK = timedelta(seconds=0.5)
-GIT_STALE = timedelta(minutes=10)
-_GIT_MARKS = ("index.lock", "rebase-merge", "rebase-apply", "MERGE_HEAD")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doc:
-    """One job in one file."""
-
-    name: str
-    digest: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Present:
-    """A file wants this job like this, since `since`."""
-
-    digest: str
-    source: str
-    source_hash: str
-    documents: int
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Absent:
-    """No file wants this job any more, since `since`."""
-
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unsure:
-    """Nobody can tell now: what was accepted goes on."""
-
-    message: str
-
-
-Wanted = Present | Absent | Unsure
 Signature = tuple[int, int, int, int]
 
 
@@ -75,13 +41,19 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecFile:
-    """A file as it was last believed; `errors` when its present bytes cannot be accepted (`docs` are the last good)."""
+    """A file as it was last believed.
+
+    `errors` when its present bytes cannot be accepted (`docs` are the last good); `refused` tells of documents that
+    are left out because their name stands in the file before.
+    """
 
     signature: Signature
     source_hash: str
     docs: tuple[Doc, ...]
     errors: tuple[SpecError, ...] = ()
+    refused: tuple[SpecError, ...] = ()
     is_unreadable: bool = False
+    is_parsed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +85,6 @@ class SpecStore:
         self._owners: dict[str, str] = {}  # name -> the file that keeps it
         self._holders: dict[str, set[str]] = {}  # name -> every file that has it
         self._since: dict[str, datetime] = {}
-        self._git_roots: set[str] = set()
         self._is_listed = False
 
     # -- looking -------------------------------------------------------------------------------------------------
@@ -146,22 +117,18 @@ class SpecStore:
         return self._consider(source, signature, is_complete, now)
 
     def _walk(self) -> Iterator[tuple[str, Signature]]:
-        roots: set[str] = set()
         folders = [""]
         while folders:
             folder = folders.pop()
             with os.scandir(self._volume.specs / folder) as entries:
                 for entry in entries:
                     path = f"{folder}/{entry.name}" if folder else entry.name
-                    if entry.name == ".git":
-                        roots.add(folder)
                     if is_ignored_name(entry.name):
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(path)
                     elif entry.name.endswith(SUFFIXES):
                         yield path, _signature(entry.stat(follow_symlinks=False))
-        self._git_roots = roots
 
     def _consider(self, source: str, signature: Signature | None, is_complete: bool, now: datetime) -> Look:
         file = self.files.get(source)
@@ -186,7 +153,8 @@ class SpecStore:
         source_hash = hashlib.sha256(data).hexdigest()
         known = self._known_docs(source, source_hash)
         if known is not None:
-            return self._believe(source, SpecFile(signature=signature, source_hash=source_hash, docs=known), now)
+            file = SpecFile(signature=signature, source_hash=source_hash, docs=known, is_parsed=False)
+            return self._believe(source, file, now)
         glance = self._glances.get(source)
         seen = glance is not None and (glance.signature, glance.source_hash) == (signature, source_hash)
         if not is_complete and not (seen and glance is not None and now - glance.at >= SECOND_LOOK):
@@ -211,12 +179,12 @@ class SpecStore:
 
     def _parsed(self, source: str, signature: Signature, source_hash: str, data: bytes) -> SpecFile:
         try:
-            documents = parse(data)
+            documents, refused = parse_file(data)
         except SpecInvalid as invalid:
             docs = self._docs_before(source)
             return SpecFile(signature=signature, source_hash=source_hash, docs=docs, errors=invalid.errors)
         docs = tuple(Doc(name=d.job.metadata.name, digest=d.digest) for d in documents)
-        return SpecFile(signature=signature, source_hash=source_hash, docs=docs)
+        return SpecFile(signature=signature, source_hash=source_hash, docs=docs, refused=tuple(refused))
 
     # -- believing -----------------------------------------------------------------------------------------------
 
@@ -306,7 +274,7 @@ class SpecStore:
             data = self._volume.read(f"specs/{present.source}", MAX_BYTES)
             if hashlib.sha256(data).hexdigest() != present.source_hash:
                 return None
-            return next(d.job for d in parse(data) if d.job.metadata.name == name)
+            return next(d.job for d in parse_file(data)[0] if d.job.metadata.name == name)
         except (OSError, SpecInvalid, StopIteration):
             return None
 
@@ -324,13 +292,10 @@ class SpecStore:
         return ()
 
     def _is_in_git_flux(self, source: str, now: datetime) -> bool:
-        for root in self._git_roots:
-            if root and not source.startswith(root + "/"):
-                continue
-            git = self._volume.specs / root / ".git"
-            if any(_is_fresh(git / mark, now) for mark in _GIT_MARKS):
-                return True
-        return False
+        path = self._volume.specs / source
+        return any(
+            in_flux(folder / ".git", now) for folder in path.parents if folder.is_relative_to(self._volume.specs)
+        )
 
 
 def _joined(looks: Iterable[Look]) -> Look:
@@ -349,14 +314,6 @@ def _joined(looks: Iterable[Look]) -> Look:
 def is_spec_file(source: str) -> bool:
     """Whether a path below `specs/` is one we read."""
     return source.endswith(SUFFIXES) and not any(is_ignored(Path(part)) for part in source.split("/"))
-
-
-def _is_fresh(mark: Path, now: datetime) -> bool:
-    try:
-        age = now.timestamp() - mark.lstat().st_mtime
-    except OSError:
-        return False
-    return age < GIT_STALE.total_seconds()
 
 
 def _signature(found: os.stat_result) -> Signature:
