@@ -304,15 +304,22 @@ def _queued_without_file(s: Situation, status: JobStatus, wanted: Absent) -> Pla
 
 
 def _ended(s: Situation, status: JobStatus) -> Plan | None:
+    action = _after_the_end(s, status)
+    if action is not None and isinstance(s.container, Unreachable):
+        return Plan(status=status, recheck_after=UNREACHABLE_RECHECK)  # its container may still be there
+    return Plan(status=status, action=action)
+
+
+def _after_the_end(s: Situation, status: JobStatus) -> Delete | Accept | Restore | None:
     intent = status.status.intent
     if intent is not None and intent.then_delete and not status.status.hidden:
-        return Plan(status=status, action=Delete())
-    if not isinstance(s.wanted, Present) or isinstance(s.container, Unreachable):
-        return Plan(status=status)
+        return Delete()
+    if not isinstance(s.wanted, Present):
+        return None
     if not _is_other_run(s, status):
         came_back = status.status.reason == Reason.SPEC_DELETED
-        return Plan(status=status, action=Accept(s.wanted) if came_back else None)
-    return Plan(status=status, action=_earlier(s.wanted, status) or Accept(s.wanted))
+        return Accept(s.wanted) if came_back else None
+    return _earlier(s.wanted, status) or Accept(s.wanted)
 
 
 def _earlier(wanted: Present, status: JobStatus) -> Restore | None:
