@@ -18,8 +18,7 @@ engine: ## make sure that a Docker engine answers; as root on Debian or Ubuntu, 
 	@deploy/engine.sh
 
 images: engine
-	tests/images/make_images.sh busybox
-	tests/images/make_images.sh citylearn
+	tests/images/make_images.sh busybox citylearn mlflow
 
 tools:
 	@deploy/test_tools.sh

@@ -4,6 +4,7 @@
 #   make_images.sh busybox     opeva-test/busybox:latest and :other, a few MB, every applet linked
 #   make_images.sh python      a stand-in for python:3.11-slim, only when that image cannot be had
 #   make_images.sh citylearn   opeva/citylearn:latest, the example simulator
+#   make_images.sh mlflow      opeva-test/mlflow:latest, a tracking server
 #
 # Each is quick when its image exists. To make one anew, remove the image first. DOCKER_HOST is respected.
 set -eu
@@ -15,7 +16,7 @@ main() {
     [ $# -gt 0 ] || usage
     for wanted in "$@"; do
         case $wanted in
-            busybox | python | citylearn) ;;
+            busybox | python | citylearn | mlflow) ;;
             *) usage ;;
         esac
     done
@@ -28,7 +29,7 @@ main() {
 }
 
 usage() {
-    echo "usage: make_images.sh busybox|python|citylearn ..." >&2
+    echo "usage: make_images.sh busybox|python|citylearn|mlflow ..." >&2
     exit 2
 }
 
@@ -189,10 +190,20 @@ slim() {
     find "$1/usr/share/doc" -type f ! -name copyright -delete
 }
 
-# --- opeva/citylearn -----------------------------------------------------------------------------------------
+# --- images with a Dockerfile of their own --------------------------------------------------------------------
 
 make_citylearn() {
+    build opeva/citylearn:latest "$here/../../examples/citylearn"
+}
+
+make_mlflow() {
+    build opeva-test/mlflow:latest "$here/mlflow"
+}
+
+build() {
     make_python
+    tag=$1
+    folder=$2
     set --
     for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
         if eval "[ -n \"\${$name:-}\" ]"; then
@@ -200,7 +211,7 @@ make_citylearn() {
         fi
     done
     new_work_folder
-    docker build "$@" --tag opeva/citylearn:latest "$here/../../examples/citylearn" >"$work/build.log" 2>&1 || {
+    docker build "$@" --tag "$tag" "$folder" >"$work/build.log" 2>&1 || {
         tail -n 40 "$work/build.log" >&2
         fail "docker build failed, see above"
     }
