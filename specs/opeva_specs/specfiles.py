@@ -292,10 +292,14 @@ class SpecStore:
         return ()
 
     def _is_in_git_flux(self, source: str, now: datetime) -> bool:
-        path = self._volume.specs / source
-        return any(
-            in_flux(folder / ".git", now) for folder in path.parents if folder.is_relative_to(self._volume.specs)
-        )
+        folder = self._volume.specs
+        if in_flux(folder / ".git", now):
+            return True
+        for part in source.split("/")[:-1]:
+            folder = folder / part
+            if in_flux(folder / ".git", now):
+                return True
+        return False
 
 
 def _joined(looks: Iterable[Look]) -> Look:
