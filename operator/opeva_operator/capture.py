@@ -50,12 +50,15 @@ class _Follower:
 class _Seen:
     """The newest entries, to know a repetition."""
 
-    order: deque[tuple[str, int]] = field(default_factory=deque)
-    keys: set[tuple[str, int]] = field(default_factory=set)
+    order: deque[tuple[str, int, int]] = field(default_factory=deque)
+    keys: set[tuple[str, int, int]] = field(default_factory=set)
+    line: tuple[str, int] | None = None  # the time of a line that has not ended yet, and its pieces so far
 
     def is_new(self, entry: LogEntry) -> bool:
-        """Whether the entry was not seen before; takes note of it."""
-        key = (entry.at, hash(entry.data))
+        """Whether the entry was not seen before; takes note of it. Pieces of one line share their time."""
+        piece = self.line[1] + 1 if self.line is not None and self.line[0] == entry.at else 0
+        self.line = None if entry.data.endswith(b"\n") else (entry.at, piece)
+        key = (entry.at, piece, hash(entry.data))
         if key in self.keys or (len(self.order) >= REMEMBERED and key < self.order[0]):
             return False
         if len(self.order) >= REMEMBERED:
