@@ -9,6 +9,7 @@ s.crash_at(7)                      # the operator dies at its 7th write or call 
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -263,6 +264,7 @@ class Simulation:
         self.engine = MortalEngine(self.clock, self.fate, self.statuses)
         self.engine.have_image(IMAGE)
         self.crashes = 0
+        self.lives: Counter[str] = Counter()  # how often a job was deleted with all that was known of it
         self.is_deaf = False  # no events of files: only scans find them
         self._numbers = itertools.count(1)
         self._stream: Any = None
@@ -319,6 +321,7 @@ class Simulation:
     def _bury_the_deleted(self) -> None:
         for name in self.fate.deleted:
             self.engine.forget(name)
+            self.lives[name] += 1
         self.fate.deleted.clear()
 
     def _alive(self, do: Callable[[], Any]) -> Any:

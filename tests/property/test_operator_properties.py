@@ -1,0 +1,232 @@
+"""Whatever happens, in whatever order: no run is lost, doubled or told wrongly."""
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.unit.simulation import Simulation, document
+
+from opeva_operator.engine import EngineUnreachable
+from opeva_specs.parse import parse
+from opeva_specs.status import Attempt, Generation, JobStatus, Phase, Reason
+
+NAMES = ("a", "b", "c")
+CALLS = ("create", "start", "signal", "remove", "find", "list", "logs", "image_digest", "ensure_network")
+SPOILT = "kind: Nonsense\n"
+names = st.sampled_from(NAMES)
+files = st.sampled_from(("x.yaml", "api/x.yaml", "other/x.yaml"))
+
+
+def op(what: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.tuples(st.just(what), *arguments)
+
+
+STEPS = st.one_of(
+    op("drop", names, files, st.integers(0, 2)),
+    op("drop", names, files, st.integers(0, 2)),
+    op("label", names, files, st.integers(0, 2), st.integers(0, 3)),
+    op("spoil", names, files),
+    op("remove", names, files),
+    op("wish", names, st.sampled_from(("stop", "rerun", "delete")), st.booleans()),
+    op("finish", names, st.sampled_from((0, 1, 137, 143)), st.booleans()),
+    op("wait", st.integers(1, 12)),
+    op("wait", st.integers(1, 12)),
+    op("crash", st.integers(1, 60)),
+    op("restart"),
+    op("outage"),
+    op("back"),
+    op("fail", st.sampled_from(CALLS), st.booleans()),
+    op("engine_restart"),
+    op("deaf", st.booleans()),
+)
+
+
+class World:
+    """A simulation, what happened in it, and what was told so far."""
+
+    def __init__(self, root: Path) -> None:
+        self.s = Simulation(root, max_concurrent_jobs=2)
+        self.ended: dict[tuple[str, int, int], tuple[Phase | None, str | None]] = {}
+        self.over: dict[tuple[str, int, int, int], Attempt] = {}
+        self.newest: dict[tuple[str, int], int] = {}
+
+    def do(self, step: tuple[Any, ...]) -> None:
+        """One thing happens, and the operator does what it can."""
+        what, *arguments = step
+        getattr(self, what)(*arguments)
+        self.s.run()
+        self.look()
+
+    def drop(self, name: str, file: str, variant: int) -> None:
+        self.s.write(_file(name, file), document(name, args=[str(variant)]))
+
+    def label(self, name: str, file: str, variant: int, label: int) -> None:
+        self.s.write(_file(name, file), document(name, args=[str(variant)], labels={"l": str(label)}))
+
+    def spoil(self, name: str, file: str) -> None:
+        if (self.s.volume.specs / _file(name, file)).exists():
+            self.s.write(_file(name, file), SPOILT)
+
+    def remove(self, name: str, file: str) -> None:
+        self.s.remove(_file(name, file))
+
+    def wish(self, name: str, kind: str, knows_digest: bool) -> None:
+        status = self.s.statuses.read(name)
+        self.s.wish(name, kind, digest=status.metadata.digest if status and knows_digest else None)
+
+    def finish(self, name: str, code: int, oom: bool) -> None:
+        if self.s.is_live(name):
+            self.s.finish(name, code, oom=oom and code == 137)
+
+    def wait(self, seconds: int) -> None:
+        self.s.wait(seconds)
+
+    def crash(self, step: int) -> None:
+        self.s.crash_at(step)
+
+    def restart(self) -> None:
+        self.s.restart()
+
+    def outage(self) -> None:
+        self.s.engine.is_reachable = False
+
+    def back(self) -> None:
+        self.s.engine.is_reachable = True
+
+    def fail(self, method: str, lose_reply: bool) -> None:
+        self.s.engine.fail(method, EngineUnreachable("no answer"), lose_reply=lose_reply)
+
+    def engine_restart(self) -> None:
+        self.s.engine.restart()
+
+    def deaf(self, is_deaf: bool) -> None:
+        self.s.is_deaf = is_deaf
+
+    # -- what must hold at every moment --------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Nothing that was told as ended is ever told otherwise."""
+        self.s.engine.note_outcomes()
+        assert self.s.engine.faults == []
+        doubled = [run for run, times in Counter(self.s.engine.history).items() if times > 1]
+        assert doubled == []
+        for name in NAMES:
+            status = self.s.statuses.read(name)
+            if status is not None:
+                self._compare(name, self.s.lives[name], status)
+
+    def _compare(self, name: str, life: int, status: JobStatus) -> None:
+        told = [g.generation for g in status.status.generations]
+        assert told == list(range(1, len(told) + 1))
+        assert len(told) >= self.newest.get((name, life), 0), f"generations of {name} were lost"
+        self.newest[name, life] = len(told)
+        for generation in status.status.generations:
+            self._compare_generation(name, life, generation)
+        for attempt in status.status.attempts:
+            if not attempt.is_open:
+                key = (name, life, attempt.generation, attempt.attempt)
+                assert _facts(self.over.setdefault(key, attempt)) == _facts(attempt)
+
+    def _compare_generation(self, name: str, life: int, generation: Generation) -> None:
+        if generation.phase is not None:
+            told = (generation.phase, generation.reason)
+            assert self.ended.setdefault((name, life, generation.generation), told) == told
+
+    # -- what must hold in the end -------------------------------------------------------------------------------
+
+    def calm_down(self) -> None:
+        """No more trouble: everything that runs ends, and the operator has time for all of it."""
+        self.s.fate.left = None
+        self.s.engine.is_reachable = True
+        self.s.engine._faults.clear()
+        self.s.is_deaf = False
+        for _ in range(6):
+            self.s.wait(65)
+            for name in NAMES:
+                self.finish(name, 5, False)
+            self.look()
+        self.s.wait(65)
+        self.look()
+
+    def judge(self) -> None:
+        """All that was wanted was done, all that was done is told, as the engine saw it."""
+        assert self.s.engine.host.boxes == {}
+        assert self.s.controls.names() == []
+        for name in NAMES:
+            status = self.s.statuses.read(name)
+            found = self._wanted(name)
+            if status is None:
+                assert found == set()
+                continue
+            assert status.status.phase.is_terminal, self.s.phase(name)
+            kept_by = self.s.volume.specs / status.metadata.source
+            if found and not self._is_spoilt(kept_by):
+                assert status.metadata.digest in found
+            self._judge_attempts(name, status)
+
+    def _wanted(self, name: str) -> set[str]:
+        digests = set()
+        for file in ("x.yaml", "api/x.yaml", "other/x.yaml"):
+            path = self.s.volume.specs / _file(name, file)
+            if path.exists() and not self._is_spoilt(path):
+                digests.add(parse(path.read_bytes())[0].digest)
+        return digests
+
+    @staticmethod
+    def _is_spoilt(path: Path) -> bool:
+        return path.is_file() and path.read_text() == SPOILT
+
+    def _judge_attempts(self, name: str, status: JobStatus) -> None:
+        told = {(name, a.generation, a.attempt): a for a in status.status.attempts}
+        started = {run for run in self.s.engine.history if run[0] == name}
+        assert started <= told.keys()
+        for run, attempt in told.items():
+            if run in started:
+                assert (attempt.exit_code, attempt.oom_killed) == self.s.engine.outcomes[run]
+                assert (attempt.reason == Reason.COMPLETED) <= (attempt.exit_code == 0)
+            else:
+                assert attempt.exit_code is None
+                assert attempt.started_at is None
+
+
+def _file(name: str, file: str) -> str:
+    return file.replace("x", name)
+
+
+def _facts(attempt: Attempt) -> tuple[Any, ...]:
+    return attempt.exit_code, attempt.oom_killed, attempt.reason, attempt.started_at, attempt.finished_at
+
+
+@contextmanager
+def fresh_folder() -> Iterator[Path]:
+    """A folder in memory where there is one: every example makes hundreds of durable writes."""
+    memory = "/dev/shm"
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
+
+
+def history(steps: list[tuple[Any, ...]], root: Path) -> World:
+    world = World(root)
+    for step in steps:
+        world.do(step)
+    return world
+
+
+quick = settings(
+    max_examples=250, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+
+
+@quick
+@given(st.lists(STEPS, max_size=25))
+def test_whatever_happens_every_run_runs_once_and_is_told_as_it_ended(steps: list[tuple[Any, ...]]) -> None:
+    with fresh_folder() as root:
+        world = history(steps, root)
+        world.calm_down()
+        world.judge()
