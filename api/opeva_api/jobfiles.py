@@ -13,7 +13,7 @@ from opeva_api.sanitise import finite, loads_lenient, sanitised
 from opeva_specs.status import rfc3339
 from opeva_specs.volume import SharedVolume
 
-MAX_PROGRESS_BYTES = 2**20
+MAX_PROGRESS_BYTES = 256 * 1024
 MAX_RESULT_BYTES = 16 * 2**20
 NO_UPDATES = "No updates yet."
 PENDING = {"status": "pending", "message": "Result not ready yet."}
@@ -22,6 +22,8 @@ _STEPS = (("global_step", "global_step_total"), ("step", "total"), ("step", "tot
 _PERCENTS = ("progress_pct", "percent", "progress_percent")
 _FRACTIONS = ("progress", "completion")
 _KEPT = 2048
+_KEPT_FILES = 128  # of live jobs, and only small ones: a job decides what it writes
+_SMALL = 64 * 1024
 
 Run = tuple[str, int, int]
 
@@ -61,9 +63,9 @@ class JobFiles:
 
     def __init__(self, volume: SharedVolume) -> None:
         self._volume = volume
-        self._progress: Recent[Run, dict[str, Any]] = Recent(_KEPT)
+        self._progress: Recent[Run, dict[str, Any]] = Recent(_KEPT_FILES)
         self._percent: Recent[Run, float] = Recent(_KEPT)
-        self._info: Recent[Run, dict[str, Any]] = Recent(_KEPT)
+        self._info: Recent[Run, dict[str, Any]] = Recent(_KEPT_FILES)
 
     def progress(self, record: Record) -> dict[str, Any]:
         """The job's own words, and one percentage that never falls within an attempt."""
@@ -98,21 +100,24 @@ class JobFiles:
                 raise ValueError("is no object")
         except (OSError, ValueError):
             return self._info.get(run) or {}
-        return self._info.keep(run, sanitised(found))
+        clean = sanitised(found)
+        return dict(clean if record.is_ended else self._info.keep(run, clean))
 
     def _read_progress(self, record: Record, run: Run) -> dict[str, Any]:
         try:
             fd = self._volume.open(f"jobs/{record.job_id}/progress/progress.json")
             with os.fdopen(fd, "rb") as file:
                 written_at = os.fstat(fd).st_mtime
-                found = loads_lenient(file.read(MAX_PROGRESS_BYTES))
+                data = file.read(MAX_PROGRESS_BYTES)
+            found = loads_lenient(data)
             if not isinstance(found, dict):
                 raise ValueError("is no object")
         except (OSError, ValueError):
             return self._progress.get(run) or {}
         clean = sanitised(found)
         clean.setdefault("updated_at", rfc3339(datetime.fromtimestamp(written_at, UTC)))
-        return self._progress.keep(run, clean)
+        is_kept = not record.is_ended and len(data) <= _SMALL
+        return dict(self._progress.keep(run, clean) if is_kept else clean)
 
     def _never_falling(self, run: Run, percent: float) -> float:
         return self._percent.keep(run, max(min(percent, _ALMOST), self._percent.get(run) or 0.0))
@@ -125,7 +130,8 @@ def is_of_an_earlier_run(told: Mapping[str, Any], record: Record) -> bool:
 
 def _no_result(told: Mapping[str, Any], why: str) -> dict[str, Any]:
     word = told["status"]
-    reason = why if word == "finished" else told["message"] or f"the job is {word} ({told['reason']})"
+    message = f": {told['message']}" if told["message"] else ""
+    reason = why if word == "finished" else f"the job is {word} ({told['reason']}){message}"
     return {"status": word, "message": f"no result: {reason}"}
 
 

@@ -82,9 +82,7 @@ async def stop(api: Api, request: Request, job_id: str) -> Response:
         await api.writing(_wish, api, record, "stop", str(body.get("reason") or "")[:500])
     now = await _after(api, record, STOP_WAIT_SECONDS, lambda r: r is None or r.is_ended)
     answer = _stop_told(now or record, _stop_message(now))
-    if api.heart.is_dead and (now is None or not now.is_ended):
-        answer["note"] = _operator_is_silent(api)
-    return Json(answer)
+    return Json(answer if now is None or now.is_ended else answer | _note(api))
 
 
 @router.delete("/job/{job_id}")
@@ -94,10 +92,10 @@ async def delete(api: Api, job_id: str) -> Response:
     if not record.is_ended and record.told()["reason"] != NOT_SEEN_YET:
         raise HTTPException(409, f"the job is {record.word}: stop it first")
     await api.writing(_wish, api, record, "delete", "")
-    if api.heart.is_dead:
-        return Json({"message": "delete requested", "job_id": job_id, "note": _operator_is_silent(api)})
-    now = await _after(api, record, DELETE_WAIT_SECONDS, lambda r: r is None)
-    return Json({"message": "deleted" if now is None else "delete requested", "job_id": job_id})
+    seconds = 0.0 if api.heart.is_dead else DELETE_WAIT_SECONDS
+    if await _after(api, record, seconds, lambda r: r is None) is None:
+        return Json({"message": "deleted", "job_id": job_id})
+    return Json({"message": "delete requested", "job_id": job_id} | _note(api))
 
 
 async def _pieces(records: Sequence[Record]) -> AsyncIterator[bytes]:
@@ -151,5 +149,11 @@ def _stop_told(record: Record, message: str) -> dict[str, Any]:
     return {"message": message, "job_id": record.job_id, "status": record.word}
 
 
-def _operator_is_silent(api: Services) -> str:
-    return f"the operator has been silent for {api.heart.age() or 0:.0f} s: this is done once it is back"
+def _note(api: Services) -> dict[str, str]:
+    """Why a wish may take longer than usual, if it may."""
+    age = api.heart.age()
+    if age is None:
+        return {"note": "the operator has never been heard of: this is done once it is started"}
+    if api.heart.is_dead:
+        return {"note": f"the operator has been silent for {age:.0f} s: this is done once it is back"}
+    return {}

@@ -111,6 +111,8 @@ def test_a_stop_that_succeeds_in_time_says_stopped(stage: Stage, phase: Phase, w
 
 
 def test_a_stop_that_takes_longer_says_so_within_a_second_and_shows_at_once(stage: Stage) -> None:
+    stage.operator.beats()
+    stage.eventually(lambda: stage.get("/health").json()["status"] == "ok")
     stage.operator.tells("j", Phase.RUNNING)
     stage.shows("j", "running")
     answer = stage.post("/stop/j", {"reason": "enough"})
@@ -145,6 +147,12 @@ def test_a_job_that_the_operator_has_not_seen_can_be_stopped(stage: Stage) -> No
     assert stage.word(job_id) == "stop_requested"
     stage.operator.tells(job_id, Phase.CANCELED)
     stage.shows(job_id, "canceled")
+
+
+def test_a_stop_without_an_operator_says_when_it_will_be_done(stage: Stage) -> None:
+    stage.operator.tells("j", Phase.RUNNING)
+    stage.shows("j", "running")
+    assert "never been heard of" in stage.post("/stop/j").json()["note"]
 
 
 def test_a_wish_that_was_dropped_no_longer_shows(stage: Stage) -> None:

@@ -110,7 +110,10 @@ def test_a_result_is_pending_only_while_the_job_is_active(stage: Stage) -> None:
     running(stage)
     assert stage.get("/result/j").json() == {"status": "pending", "message": "Result not ready yet."}
     ended(stage, Phase.FAILED, message="exited with 3")
-    assert stage.get("/result/j").json() == {"status": "failed", "message": "no result: exited with 3"}
+    assert stage.get("/result/j").json() == {
+        "status": "failed",
+        "message": "no result: the job is failed (Failed): exited with 3",
+    }
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"status": "pending"}', "[[[[" * 1000])
