@@ -175,7 +175,8 @@ def adopted(name: str, found: Container, before: JobStatus | None, now: datetime
         created_at=found.started_at or now,
         started_at=found.started_at,
     )
-    generation = Generation(generation=found.generation, digest=found.digest, accepted_at=now)
+    reruns = before.status.reruns if before else 0
+    generation = Generation(generation=found.generation, digest=found.digest, accepted_at=now, reruns=reruns)
     meta = Meta(name=name, generation=found.generation, digest=found.digest, source="")
     if before is None:
         observed = Observed(phase=Phase.STARTING, reason=Reason.STARTING, queued_at=now)
@@ -195,7 +196,7 @@ def adopted(name: str, found: Container, before: JobStatus | None, now: datetime
     return JobStatus(metadata=meta, status=observed)
 
 
-def restored(status: JobStatus, shown: Generation) -> JobStatus:
+def restored(status: JobStatus, shown: Generation, now: datetime) -> JobStatus:
     """The status that shows an earlier generation's outcome again."""
     runs = [a for a in status.status.attempts if a.generation == shown.generation]
     observed = changed(
@@ -205,6 +206,14 @@ def restored(status: JobStatus, shown: Generation) -> JobStatus:
         message=shown.message or "",
         intent=None,
         finished_at=runs[-1].finished_at if runs else status.status.finished_at,
+        generations=tuple(
+            changed(g, reruns=status.status.reruns) if g == shown else g  # it answers every rerun wished so far
+            for g in status.status.generations
+        ),
+        conditions=with_conditions(
+            status.status.conditions,
+            condition("Complete", shown.phase is Phase.FINISHED, str(shown.reason), shown.message or "", now),
+        ),
     )
     meta = changed(status.metadata, generation=shown.generation, digest=shown.digest)
     again: JobStatus = changed(status, metadata=meta, status=observed)

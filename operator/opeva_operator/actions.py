@@ -238,7 +238,7 @@ class Actions:
         if runs:
             self._folders.show(name, runs[-1])
         logger.info("job %s: generation %d is shown again", name, shown.generation)
-        return restored(status, shown)
+        return restored(status, shown, self._clock())
 
     def _delete(self, name: str, status: JobStatus) -> JobStatus | None:
         """Files first, the record last: whatever fails on the way is tried again."""

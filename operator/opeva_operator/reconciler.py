@@ -245,11 +245,9 @@ class Reconciler:
         self._parts.roster.put(name, after)
 
     def _log(self, name: str, before: JobStatus | None, after: JobStatus, is_end: bool) -> None:
-        phase = after.status.phase
-        key = (phase, after.status.reason, after.metadata.generation)
-        if before is not None and key == (before.status.phase, before.status.reason, before.metadata.generation):
+        if before is not None and _milestone(before) == _milestone(after):
             return
-        logger.info("job %s: %s, %s %s", name, phase, after.status.reason, after.status.message)
+        logger.info("job %s: %s, %s %s", name, after.status.phase, after.status.reason, after.status.message)
         self._parts.events.append(
             name, self._parts.clock(), after.status.reason, after.status.message, status=after, durable=is_end
         )
@@ -269,3 +267,8 @@ def _has_just_ended(before: JobStatus | None, after: JobStatus | None) -> bool:
     if before is None or after is None:
         return False
     return after.status.phase.is_terminal and not before.status.phase.is_terminal
+
+
+def _milestone(status: JobStatus) -> tuple[object, ...]:
+    """What of a status must not get lost with its file."""
+    return status.status.phase, status.status.reason, status.metadata.generation, status.status.hidden
