@@ -199,9 +199,10 @@ class DockerEngine:
             return bool(self._networks_named(network))
 
     def _networks_named(self, network: str) -> Sequence[dict[str, Any]]:
-        found = self._client.networks(names=[network])  # Docker's filter takes parts of a name, too
-        exact = (row for row in found if row["Name"] == network)
-        return sorted(exact, key=lambda row: (docker_json.since_parameter(row["Created"]), row["Id"]))
+        found = sorted(
+            self._client.networks(names=[network]), key=lambda row: docker_json.since_parameter(row["Created"])
+        )
+        return [row for row in found if row["Name"] == network]  # Docker's filter takes parts of a name, too
 
     def logs(self, container_id: str, since: str | None, *, follow: bool) -> LogStream:
         """stdout and stderr in the engine's order, from `since` (an entry's `at`, inclusive) on."""
