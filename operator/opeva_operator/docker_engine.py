@@ -199,10 +199,9 @@ class DockerEngine:
             return bool(self._networks_named(network))
 
     def _networks_named(self, network: str) -> Sequence[dict[str, Any]]:
-        found = sorted(
-            self._client.networks(names=[network]), key=lambda row: docker_json.since_parameter(row["Created"])
-        )
-        return [row for row in found if row["Name"] == network]  # Docker's filter takes parts of a name, too
+        # Docker's filter takes parts of a name, too.
+        exact = (row for row in self._client.networks(names=[network]) if row["Name"] == network)
+        return sorted(exact, key=lambda row: docker_json.since_parameter(row["Created"]))
 
     def logs(self, container_id: str, since: str | None, *, follow: bool) -> LogStream:
         """stdout and stderr in the engine's order, from `since` (an entry's `at`, inclusive) on."""
@@ -346,7 +345,6 @@ def _pull_failed(image: str, words: str) -> PullFailed:
 
 def _text(path: str) -> str:
     """What a file of /proc says; nothing where there is none."""
-    try:
+    with contextlib.suppress(OSError):
         return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+    return ""
