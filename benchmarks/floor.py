@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import docker
@@ -19,6 +20,24 @@ from opeva_specs.model import SimulationJob
 from opeva_specs.status import Attempt
 
 CONCURRENCIES = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Milliseconds from the beginning to two moments that the engine notes: created, and started."""
+
+    until_created_ms: float
+    total_ms: float
+
+
+def start_of(client: docker.APIClient, container: str, began: float) -> Start:
+    """What the engine says of a container that was begun at `began` (seconds since 1970)."""
+    found = client.inspect_container(container)
+    created_at = docker_json.instant(found["Created"])
+    started_at = docker_json.instant(found["State"]["StartedAt"])
+    if created_at is None or started_at is None:
+        raise RuntimeError(f"the engine has not noted when container {container} was started")
+    return Start(1000 * (created_at.timestamp() - began), 1000 * (started_at.timestamp() - began))
 
 
 class Floor:
@@ -57,16 +76,14 @@ class Floor:
         self._client.start(made["Id"])
         return str(made["Id"])
 
-    def seconds_to_start(self, args: Sequence[str]) -> float:
-        """From the call to the engine's own StartedAt; the container is gone when this returns."""
+    def start_once(self, args: Sequence[str]) -> Start:
+        """One start, timed from the call; the container is gone when this returns."""
         prepared = self.prepare(args)
         began = time.time()
         container = self.start(prepared)
-        started_at = docker_json.instant(self._client.inspect_container(container)["State"]["StartedAt"])
+        found = start_of(self._client, container, began)
         self._end(container)
-        if started_at is None:
-            raise RuntimeError(f"container {container[:12]} was started, but the engine has not noted when")
-        return started_at.timestamp() - began
+        return found
 
     def _end(self, container: str) -> None:
         self._client.wait(container)
