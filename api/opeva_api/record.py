@@ -29,6 +29,13 @@ JOB_KEYS = (
 TIMES = (
     "submitted_at", "queued_at", "dispatched_at", "started_at", "stop_requested_at", "finished_at", "last_status_at",
 )  # fmt: skip
+_ENGINE_SAYS = {
+    "container_id": "containerId",
+    "exit_code": "exitCode",
+    "oom_killed": "oomKilled",
+    "engine_state": "engineState",
+    "image_digest": "imageDigest",
+}
 _MAX_TEXT = 1024
 _PIECE = 250
 
@@ -94,11 +101,7 @@ def from_status(
         "requeue_count": max(len(tries) - 1, 0),
         "attempt_number": attempt.get("attempt", 0),
         "generation": meta["generation"],
-        "container_id": attempt.get("containerId"),
-        "exit_code": attempt.get("exitCode"),
-        "oom_killed": attempt.get("oomKilled"),
-        "engine_state": attempt.get("engineState"),
-        "image_digest": attempt.get("imageDigest"),
+        **{word: attempt.get(key) for word, key in _ENGINE_SAYS.items()},
         "digest": meta["digest"],
         "source": meta["source"],
         "last_wish": status.get("lastWish"),
