@@ -56,6 +56,7 @@ def _environment(accepted: Accepted, settings: Settings, previous: str | None) -
         "OPEVA_PREVIOUS_ATTEMPT": previous,
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
         "MLFLOW_UI_BASE_URL": settings.mlflow_public_url,
-        "MLFLOW_EXPERIMENT_NAME": accepted.experiment_name,
+        # Where nothing is tracked, nothing is said of tracking.
+        "MLFLOW_EXPERIMENT_NAME": accepted.experiment_name if settings.mlflow_tracking_uri else None,
     }
     return {key: value for key, value in found.items() if value}
