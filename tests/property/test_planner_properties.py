@@ -1,0 +1,299 @@
+"""Whatever the situation: what the planner may never ask for."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.situations import NOW, ago, attempt
+
+from opeva_operator.engine import Container
+from opeva_operator.planner import plan
+from opeva_operator.situation import (
+    Accept,
+    Conclude,
+    Delete,
+    Gate,
+    Launch,
+    Plan,
+    Remove,
+    Restore,
+    Signal,
+    Situation,
+    Start,
+    Unreachable,
+)
+from opeva_specs.specfiles import Absent, Present, Unsure
+from opeva_specs.status import Attempt, Generation, Intent, JobStatus, Meta, Observed, Phase, Reason, Wish, changed
+
+DIGESTS = ("d1", "d2", "d3")
+LIVE = (Phase.STARTING, Phase.RUNNING, Phase.STOPPING)
+ENDS = (
+    (Phase.FINISHED, Reason.COMPLETED),
+    (Phase.FAILED, Reason.EXIT_NON_ZERO),
+    (Phase.STOPPED, Reason.STOPPED_BY_USER),
+    (Phase.STOPPED, Reason.SUPERSEDED),
+    (Phase.STOPPED, Reason.SPEC_DELETED),
+    (Phase.CANCELED, Reason.SUPERSEDED),
+)
+seconds = st.sampled_from((0, 1, 4, 5, 14, 15, 29, 30, 59, 60, 900))
+instants = seconds.map(ago)
+
+
+@st.composite
+def intents(draw: st.DrawFn) -> Intent:
+    signaled_at = draw(st.none() | instants)
+    reason = draw(st.sampled_from((Reason.STOPPED_BY_USER, Reason.SUPERSEDED, Reason.SPEC_DELETED)))
+    return Intent(reason=reason, by="x", at=draw(instants), signaled_at=signaled_at, then_delete=draw(st.booleans()))
+
+
+@st.composite
+def statuses(draw: st.DrawFn) -> JobStatus:
+    """Any status that the operator could have written: earlier generations have ended, the last one may not have."""
+    count = draw(st.integers(1, 3))
+    generations, attempts = [], []
+    for number in range(1, count):
+        phase, reason = draw(st.sampled_from(ENDS))
+        digest = draw(st.sampled_from(DIGESTS))
+        generations.append(
+            Generation(generation=number, digest=digest, accepted_at=ago(900), phase=phase, reason=reason)
+        )
+        if phase is not Phase.CANCELED:
+            attempts.append(attempt(generation=number, reason=reason, started_at=ago(800)))
+    phase, reason = draw(st.sampled_from((*ENDS, (Phase.QUEUED, "Accepted"), *((p, str(p)) for p in LIVE))))
+    record = Generation(generation=count, digest=draw(st.sampled_from(DIGESTS)), accepted_at=ago(800))
+    intent = draw(st.none() | intents())
+    if phase.is_terminal:
+        record = record.model_copy(update={"phase": phase, "reason": reason})
+        if phase is not Phase.CANCELED:
+            attempts.append(attempt(generation=count, reason=reason, started_at=ago(700), container_id="c"))
+    elif phase in LIVE:
+        started = draw(st.none() | instants) if phase is Phase.STARTING else ago(700)
+        attempts.append(attempt(generation=count, started_at=started, container_id="c" if started else None))
+    if phase is Phase.STOPPING and intent is None:
+        intent = draw(intents())
+    observed = Observed(
+        phase=phase, reason=reason, generations=(*generations, record), attempts=tuple(attempts), queued_at=ago(800),
+        intent=intent, reruns=draw(st.integers(0, 1)), hidden=draw(st.booleans()), imported=draw(st.booleans()),
+        last_wish=draw(st.sampled_from((None, "w1"))), grace_seconds=draw(st.sampled_from((0, 30))),
+    )  # fmt: skip
+    meta = Meta(name="a", generation=count, digest=record.digest, source="a.yaml", source_hash="h1")
+    return JobStatus(metadata=meta, status=observed)
+
+
+@st.composite
+def containers(draw: st.DrawFn) -> Container:
+    state = draw(st.sampled_from(("created", "running", "paused", "exited", "dead")))
+    has_started = state != "created" and (state in ("running", "paused") or draw(st.booleans()))
+    return Container(
+        id="c", name="opeva-v-a", job="a", generation=draw(st.integers(1, 4)), attempt=draw(st.integers(1, 2)),
+        digest="d1", state=state, is_ours=draw(st.booleans()), started_at=ago(700) if has_started else None,
+        finished_at=ago(1) if state == "exited" else None, exit_code=draw(st.sampled_from((0, 1, 137))),
+    )  # fmt: skip
+
+
+presents = st.builds(
+    Present, digest=st.sampled_from(DIGESTS), source=st.sampled_from(("a.yaml", "b.yaml")),
+    source_hash=st.sampled_from(("h1", "h2")), documents=st.just(1), since=instants,
+)  # fmt: skip
+gates = st.sampled_from(
+    (
+        Gate(is_open=True),
+        Gate(is_open=False, reason=Reason.AT_CAPACITY, message="waits"),
+        Gate(is_open=False, reason=Reason.IMAGE_PULL_FAILED, message="no", fails=True),
+    )
+)
+wishes = st.builds(
+    Wish, id=st.sampled_from(("w1", "w2")), wish=st.sampled_from(("stop", "rerun", "delete", "dance")),
+    digest=st.sampled_from((None, *DIGESTS)), at=instants,
+)  # fmt: skip
+
+
+def situations_with(told: st.SearchStrategy[JobStatus | None]) -> st.SearchStrategy[Situation]:
+    """Situations of jobs with such statuses."""
+    return st.builds(
+        Situation,
+        name=st.just("a"),
+        now=st.just(NOW),
+        status=told,
+        container=st.none() | st.just(Unreachable("no answer")) | containers(),
+        wanted=presents | st.builds(Absent, since=instants) | st.just(Unsure(message="unsure")),
+        gate=st.none() | gates,
+        wish=st.none() | wishes,
+        is_held=st.booleans(),
+        is_rebuilt=st.booleans(),
+    )
+
+
+situations = situations_with(st.none() | statuses())
+known = situations_with(statuses())
+often = settings(max_examples=400, deadline=None, derandomize=True)
+
+
+def before_of(s: Situation) -> JobStatus:
+    """The status before, of a situation that has one."""
+    assert s.status is not None
+    return s.status
+
+
+def undecided(s: Situation) -> Situation:
+    """The same without anybody's wish that the run should end."""
+    before = before_of(s)
+    phase = Phase.RUNNING if before.status.phase is Phase.STOPPING else before.status.phase
+    return replace(s, wish=None, status=changed(before, status=changed(before.status, intent=None, phase=phase)))
+
+
+def after_of(planned: Plan) -> JobStatus:
+    """The status that the plan tells."""
+    assert planned.status is not None
+    return planned.status
+
+
+@often
+@given(situations)
+def test_the_same_situation_gives_the_same_plan(s: Situation) -> None:
+    assert plan(s) == plan(s)
+
+
+@often
+@given(situations)
+def test_nothing_is_launched_beside_a_container_nor_without_the_engine(s: Situation) -> None:
+    if isinstance(plan(s).action, Launch):
+        assert s.container is None
+
+
+@often
+@given(situations)
+def test_an_attempt_is_recorded_as_open_before_it_is_launched(s: Situation) -> None:
+    planned = plan(s)
+    if isinstance(planned.action, Launch):
+        assert after_of(planned).attempt == planned.action.attempt
+        assert planned.action.attempt.is_open
+
+
+@often
+@given(known)
+def test_an_ended_generation_never_changes(s: Situation) -> None:
+    before = before_of(s)
+    after = after_of(plan(s))
+    for was, now in zip(before.status.generations, after.status.generations, strict=True):
+        assert was.generation == now.generation
+        assert was.digest == now.digest
+        if was.phase is not None:
+            assert was == now
+    assert after.metadata.generation == before.metadata.generation
+    if before.status.phase.is_terminal:
+        assert (after.status.phase, after.status.reason) == (before.status.phase, before.status.reason)
+
+
+@often
+@given(known)
+def test_a_closed_attempt_never_changes(s: Situation) -> None:
+    after = {(a.generation, a.attempt): a for a in after_of(plan(s)).status.attempts} if s.status else {}
+    for was in before_of(s).status.attempts:
+        if not was.is_open:
+            assert after[was.generation, was.attempt] == was
+
+
+@often
+@given(situations)
+def test_no_signal_without_a_recorded_end(s: Situation) -> None:
+    planned = plan(s)
+    if isinstance(planned.action, Signal):
+        intent = after_of(planned).status.intent
+        assert intent is not None
+        assert intent.signaled_at is not None
+        assert after_of(planned).status.phase is Phase.STOPPING
+        assert planned.recheck_after is not None
+
+
+@often
+@given(known)
+def test_no_kill_before_the_grace_is_over(s: Situation) -> None:
+    planned = plan(s)
+    if isinstance(planned.action, Signal) and planned.action.signal == "SIGKILL":
+        before = before_of(s)
+        assert before.status.intent is not None and before.status.intent.signaled_at is not None
+        assert s.now - before.status.intent.signaled_at >= timedelta(seconds=before.status.grace_seconds)
+
+
+@often
+@given(situations)
+def test_only_what_is_ours_and_recorded_as_ended_is_removed(s: Situation) -> None:
+    planned = plan(s)
+    if isinstance(planned.action, Remove):
+        found = planned.action.container
+        assert found.is_ours
+        assert _record_of(found, after_of(planned)).reason is not None
+
+
+@often
+@given(known)
+def test_a_container_is_touched_only_if_it_is_that_of_the_open_attempt(s: Situation) -> None:
+    planned = plan(s)
+    if isinstance(planned.action, Signal | Start | Conclude):
+        found = planned.action.container
+        assert found.is_ours
+        assert _record_of(found, before_of(s)).is_open
+        assert isinstance(planned.action, Conclude) == found.has_ended
+        assert isinstance(planned.action, Start) <= (found.started_at is None)
+
+
+def _record_of(found: Container, status: JobStatus) -> Attempt:
+    return next(a for a in status.status.attempts if (a.generation, a.attempt) == (found.generation, found.attempt))
+
+
+@often
+@given(known, st.sampled_from(("specs/ cannot be listed", "")))
+def test_doubt_about_the_files_ends_nothing(s: Situation, message: str) -> None:
+    planned = plan(replace(undecided(s), wanted=Unsure(message=message)))
+    assert not isinstance(planned.action, Signal | Accept | Restore | Delete)
+    if not before_of(s).status.phase.is_terminal:
+        assert after_of(planned).status.reason not in (Reason.SUPERSEDED, Reason.SPEC_DELETED)
+        assert after_of(planned).status.phase not in (Phase.CANCELED, Phase.STOPPING, Phase.STOPPED)
+
+
+@often
+@given(known)
+def test_held_deletions_end_nothing(s: Situation) -> None:
+    planned = plan(replace(undecided(s), wanted=Absent(since=ago(900)), is_held=True))
+    assert not isinstance(planned.action, Signal)
+    if not before_of(s).status.phase.is_terminal:
+        assert after_of(planned).status.reason != Reason.SPEC_DELETED
+
+
+@often
+@given(situations)
+def test_without_the_engine_no_container_is_touched_and_no_run_ends(s: Situation) -> None:
+    away = replace(s, container=Unreachable("no answer"))
+    planned = plan(away)
+    assert not isinstance(planned.action, Launch | Start | Signal | Remove | Conclude | Delete | Restore)
+    if s.status is None or s.status.status.phase.is_terminal:
+        return
+    if after_of(planned).status.phase.is_terminal:
+        assert s.status.attempt is None or not s.status.attempt.is_open
+        assert s.status.status.intent is not None
+
+
+@often
+@given(known)
+def test_a_new_generation_begins_only_where_the_last_has_ended_and_left_no_container(s: Situation) -> None:
+    planned = plan(s)
+    if isinstance(planned.action, Accept | Restore) and s.status is not None:
+        assert s.status.status.phase.is_terminal
+        assert s.container is None or (isinstance(s.container, Container) and not s.container.is_ours)
+
+
+@often
+@given(known)
+def test_a_second_look_tells_nothing_new(s: Situation) -> None:
+    first = plan(s)
+    if first.action is None and before_of(s).status.phase.is_terminal == after_of(first).status.phase.is_terminal:
+        again = plan(replace(s, status=first.status))
+        assert (again.status, again.action) == (first.status, None)
+
+
+@often
+@given(known, gates)
+def test_with_the_gate_asked_nobody_asks_again(s: Situation, gate: Gate) -> None:
+    assert not plan(replace(s, gate=gate)).needs_gate
