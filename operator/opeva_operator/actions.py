@@ -44,6 +44,8 @@ from opeva_specs.wanted import Absent, Present
 
 logger = logging.getLogger(__name__)
 
+MOST_REFUSALS = 6  # with 5 seconds between them
+
 
 class LookAgain(Exception):
     """What was planned does not fit what is there any more: look at the job anew."""
@@ -77,6 +79,7 @@ class Actions:
         self._capture, self._clock = capture, clock
         self._folders = Folders(volume)
         self._statuses, self._controls, self._events = StatusStore(volume), ControlStore(volume), EventLog(volume)
+        self._refusals: dict[str, int] = {}
         self.expect: Callable[[str], None] = lambda name: None
         self.forget: Callable[[str], None] = lambda name: None
 
@@ -160,12 +163,10 @@ class Actions:
             return self._without_image(name, status, accepted)
         except NetworkNotFound:
             return self._without_network(status, accepted)
-        except EngineUnreachable:
-            raise
         except EngineError as error:
-            return outcome.failed(
-                status, Reason.START_FAILED, f"its container cannot be created: {error}", self._clock()
-            )
+            self._raise_unless_final(name, error)
+            words = f"its container cannot be created: {error}"
+            return outcome.failed(status, Reason.START_FAILED, words, self._clock())
         return self._start(name, status, container_id)
 
     def _start(self, name: str, status: JobStatus, container_id: str) -> JobStatus:
@@ -177,13 +178,23 @@ class Actions:
             self._engine.remove(container_id)
             accepted = self._acceptance.read(name)
             return self._without_network(status, accepted) if accepted else status
-        except EngineUnreachable:
-            raise
         except EngineError as error:
+            self._raise_unless_final(name, error)
             words = f"its container cannot be started: {error}"
             self._capture.note(name, words)
             return outcome.failed(status, Reason.START_FAILED, words, self._clock())
+        self._refusals.pop(name, None)
         return status
+
+    def _raise_unless_final(self, name: str, error: EngineError) -> None:
+        """Raise what may pass by itself; an engine that answers, yet fails at this job again and again, is final."""
+        if not isinstance(error, EngineUnreachable):
+            return
+        refusals = self._refusals.pop(name, 0) + 1
+        if refusals < MOST_REFUSALS:
+            self._refusals[name] = refusals
+            raise error
+        self._engine.ping()
 
     def _without_image(self, name: str, status: JobStatus, accepted: Accepted) -> JobStatus:
         if accepted.job.spec.image_pull_policy == "Never":

@@ -11,7 +11,6 @@ looked at anew, until there is nothing left to do. At most one action at a time.
        +-> Canceled
 """
 
-from collections.abc import Callable
 from datetime import timedelta
 
 from opeva_operator import outcome
@@ -35,7 +34,6 @@ from opeva_operator.situation import (
 from opeva_operator.wishes import granted
 from opeva_specs.status import (
     Attempt,
-    Generation,
     Intent,
     JobStatus,
     Phase,
@@ -326,8 +324,7 @@ def _earlier(wanted: Present, status: JobStatus) -> Restore | None:
     """An earlier generation of that digest that ended by itself or by a person is shown again, not run again."""
     is_rerun = status.status.reruns != outcome.present(status).reruns
     ran = [g for g in status.status.generations if g.digest == wanted.digest and g.phase is not None]
-    undone: Callable[[Generation], bool] = lambda g: g.reason in (Reason.SUPERSEDED, Reason.SPEC_DELETED)  # noqa: E731
-    if is_rerun or not ran or undone(ran[-1]):
+    if is_rerun or not ran or ran[-1].reason in (Reason.SUPERSEDED, Reason.SPEC_DELETED):
         return None
     return Restore(ran[-1])
 
