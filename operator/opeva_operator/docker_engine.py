@@ -260,7 +260,7 @@ class DockerEngine:
     def _open(self, path: str, params: dict[str, str], silence_seconds: float | None) -> Source:
         response = self._client.get(self._url(path), params=params, stream=True, timeout=self._timeout_seconds)
         _raise_for_status(response)
-        if sock := response.raw.connection.sock:  # none where a proxy closes after each answer: such streams end sooner
+        if sock := getattr(response.raw.connection, "sock", None):  # none where a proxy closes after each answer
             sock.settimeout(silence_seconds)  # the limit so far was for the beginning of the answer
         return Source(response, _BROKEN)
 
