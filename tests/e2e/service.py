@@ -18,7 +18,7 @@ ENDED = ("finished", "failed", "stopped", "canceled")
 LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:\d+)")
 
 
-def config(name: str = "test", *, steps: int = 168, delay: float = 0.0, **algorithm: Any) -> dict[str, Any]:
+def config(name: str, *, steps: int = 168, delay: float = 0.0) -> dict[str, Any]:
     """A short experiment of the real simulator: a week of five homes, unless told otherwise."""
     return {
         "experiment": {"name": name, "run_name": f"{name}-run"},
@@ -27,7 +27,7 @@ def config(name: str = "test", *, steps: int = 168, delay: float = 0.0, **algori
             "simulation_end_time_step": steps,
             "step_delay_seconds": delay,
         },
-        "algorithm": {"name": "BasicRBC", **algorithm},
+        "algorithm": {"name": "BasicRBC"},
     }
 
 
