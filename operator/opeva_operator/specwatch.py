@@ -141,12 +141,13 @@ class SpecWatch:
 
     def _tell_verdict(self, source: str) -> None:
         """Say in `rejected/` why a file cannot be accepted; take it back when it was mended."""
+        if source in self._rejected:
+            self._store.judge(source)
         file = self._store.files.get(source)
         errors = self._errors(source, file) if file else []
         try:
             if not errors:
-                was_judged = file is None or file.is_parsed  # what was said of bytes that are known stands
-                if source in self._rejected and was_judged:
+                if source in self._rejected:
                     self._volume.remove(f"rejected/{source}.json")
                     self._rejected.discard(source)
                 return

@@ -7,6 +7,7 @@ A file is read as a whole, hashed, and parsed only if its hash is new. One that 
 into place is believed after two equal looks a second apart.
 """
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -185,6 +186,16 @@ class SpecStore:
             return SpecFile(signature=signature, source_hash=source_hash, docs=docs, errors=invalid.errors)
         docs = tuple(Doc(name=d.job.metadata.name, digest=d.digest) for d in documents)
         return SpecFile(signature=signature, source_hash=source_hash, docs=docs, refused=tuple(refused))
+
+    def judge(self, source: str) -> None:
+        """Parse a file that was not parsed because its bytes were known."""
+        file = self.files.get(source)
+        if file is None or file.is_parsed:
+            return
+        with contextlib.suppress(OSError):  # the next look tells what became of it
+            data = self._volume.read(f"specs/{source}", MAX_BYTES)
+            if hashlib.sha256(data).hexdigest() == file.source_hash:
+                self.files[source] = self._parsed(source, file.signature, file.source_hash, data)
 
     # -- believing -----------------------------------------------------------------------------------------------
 
