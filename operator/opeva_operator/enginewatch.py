@@ -1,15 +1,12 @@
 """EngineWatch: what the engine tells by itself, and whether it still answers. Both only say which jobs to look at."""
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable
 
 from opeva_operator.engine import Engine, EngineError
 from opeva_operator.reconciler import Reconciler
 from opeva_operator.roster import Roster
-
-logger = logging.getLogger(__name__)
 
 PING_EVERY = 5.0
 
@@ -65,9 +62,7 @@ class EngineWatch:
                     self.wake_active()
                 continue
             if was_lost:
-                logger.info("the engine answers")
                 self.list_containers()
-                self.wake_active()
 
     def wake_active(self) -> None:
         """Have every job looked at that has not ended."""

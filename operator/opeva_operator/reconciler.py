@@ -62,7 +62,7 @@ class Reconciler:
         with self._lock:
             before = self._maybe or set()
             self._maybe = before | {container.job for container in found}
-        self.engine_trouble = None
+        self._engine_answers()
         return found
 
     def handle(self, name: str) -> None:
@@ -211,7 +211,7 @@ class Reconciler:
             found = self._parts.engine.find(container_name(self._parts.instance, name))
         except EngineUnreachable as error:
             return self.lost_engine(error)
-        self.engine_trouble = None
+        self._engine_answers()
         with self._lock:
             if self._maybe is not None:
                 (self._maybe.discard if found is None else self._maybe.add)(name)
@@ -222,6 +222,15 @@ class Reconciler:
         with self._lock:
             if self._maybe is not None:
                 self._maybe.add(name)
+
+    def _engine_answers(self) -> None:
+        """Whoever hears of the engine first has everything looked at that waited for it."""
+        if self.engine_trouble is None:
+            return
+        self.engine_trouble = None
+        logger.info("the engine answers")
+        for name in self._parts.roster.active():
+            self._parts.queue.add(name)
 
     def lost_engine(self, error: EngineError) -> Unreachable:
         """The engine did not answer: take note, change no outcome."""
