@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.simulation import Simulation, document
 
 from opeva_operator.engine import EngineUnreachable
+from opeva_operator.testing import FakeRun
 from opeva_specs.parse import parse
 from opeva_specs.status import Attempt, Generation, JobStatus, Phase, Reason
 
@@ -44,6 +45,9 @@ STEPS = st.one_of(
     op("fail", st.sampled_from(CALLS), st.booleans()),
     op("engine_restart"),
     op("deaf", st.booleans()),
+    op("stubborn", names, st.booleans()),
+    op("pause", names),
+    op("lose_status", names),
 )
 
 
@@ -107,6 +111,16 @@ class World:
 
     def deaf(self, is_deaf: bool) -> None:
         self.s.is_deaf = is_deaf
+
+    def stubborn(self, name: str, is_stubborn: bool) -> None:
+        self.s.engine.runs[name] = FakeRun(ignores_term=is_stubborn)
+
+    def pause(self, name: str) -> None:
+        if self.s.is_live(name):
+            self.s.engine.pause(name)
+
+    def lose_status(self, name: str) -> None:
+        (self.s.volume.status / f"{name}.json").unlink(missing_ok=True)
 
     # -- what must hold at every moment --------------------------------------------------------------------------
 

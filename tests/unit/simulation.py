@@ -21,7 +21,7 @@ import orjson
 import yaml
 
 from opeva_operator import handlers
-from opeva_operator.engine import Container, Engine
+from opeva_operator.engine import Container, Engine, EngineEvent
 from opeva_operator.local import Operator
 from opeva_operator.lock import HolderLock
 from opeva_operator.testing import FakeClock, FakeEngine
@@ -253,15 +253,16 @@ class SteppedOperator(Operator):
 class Simulation:
     """One volume, one engine, one clock, and an operator that may die and come back."""
 
-    def __init__(self, root: Path, **settings: Any) -> None:
+    def __init__(self, root: Path, *, beside: "Simulation | None" = None, **settings: Any) -> None:
         chosen = {"default_image": IMAGE, "min_free_bytes": 0, "max_concurrent_jobs": 4, **settings}
         self.settings = Settings(shared_data=root, **chosen)
         self.volume = SharedVolume(root)
-        self.clock, self.fate = FakeClock(), Fate()
+        self.clock, self.fate = beside.clock if beside else FakeClock(), Fate()
         self.statuses, self.controls, self.events = (
             StatusStore(self.volume), ControlStore(self.volume), EventLog(self.volume)
         )  # fmt: skip
         self.engine = MortalEngine(self.clock, self.fate, self.statuses)
+        self.engine.host = beside.engine.host if beside else self.engine.host
         self.engine.have_image(IMAGE)
         self.crashes = 0
         self.lives: Counter[str] = Counter()  # how often a job was deleted with all that was known of it
@@ -310,12 +311,14 @@ class Simulation:
 
     def _turn(self) -> bool:
         self._bury_the_deleted()
+        self._listen()
         with self.engine.host.changed:
             self.engine.host.settle()
-            for stream in self.engine.host.streams[-1:]:
-                heard, stream.pending = stream.pending, []
-                for event in heard if self.engine.is_reachable else ():
-                    self.operator._queue.add(event.job)
+            heard: list[EngineEvent] = []
+            if self._stream is not None:
+                heard, self._stream.pending = self._stream.pending, heard
+            for event in heard if self.engine.is_reachable else ():
+                self.operator._queue.add(event.job)
         return self.operator.step()
 
     def _bury_the_deleted(self) -> None:
@@ -337,7 +340,6 @@ class Simulation:
         for _ in range(seconds):
             self.clock.advance(1)
             self._age += 1
-            self._listen()
             if self._age % PING_EVERY == 0:
                 self._alive(self.operator.ask_engine)
             if self._age % RESYNC_EVERY == 0:
@@ -345,10 +347,13 @@ class Simulation:
             self.run()
 
     def _listen(self) -> None:
-        if not self.engine.host.streams and self.engine.is_reachable:
-            left, self.fate.left = self.fate.left, None
-            self.engine.events()
-            self.fate.left = left
+        """Keep a stream of events open, as the thread that listens does."""
+        if not self.engine.is_reachable or (self._stream is not None and not self._stream.is_closed):
+            return
+        left, self.fate.left = self.fate.left, None
+        self._stream = self.engine.events()
+        self.operator._engine_watch.list_containers()
+        self.fate.left = left
 
     # -- files ---------------------------------------------------------------------------------------------------
 
