@@ -16,6 +16,7 @@ from opeva_specs.status import (
 )
 
 _SIGNALS = {130: "SIGINT", 134: "SIGABRT", 137: "SIGKILL", 139: "SIGSEGV", 143: "SIGTERM"}
+_INIT_REFUSED = "[FATAL tini ("  # Docker's process 1, when the command that it is to run cannot be run
 
 
 def present(status: JobStatus) -> Generation:
@@ -107,15 +108,23 @@ def judged(status: JobStatus, found: Container, *, engine_restarted: bool, evide
         return stopped(status, intent, now)
     if code == 0:
         return _over(status, Phase.FINISHED, Reason.COMPLETED, "exit code 0", now)
+    reason, words = _failure(found, engine_restarted, evidence)
+    return failed(status, reason, words, now)
+
+
+def _failure(found: Container, engine_restarted: bool, evidence: str) -> tuple[Reason, str]:
+    """Why a run ended that should not have ended like this, and the words for it."""
+    code = found.exit_code
     if found.oom_killed:
-        return failed(
-            status, Reason.OUT_OF_MEMORY, _with_evidence("the engine ended it for want of memory", evidence), now
-        )
+        return Reason.OUT_OF_MEMORY, _with_evidence("the engine ended it for want of memory", evidence)
     if engine_restarted:
-        words = f"the Docker engine was restarted while it ran (exit code {code})"
-        return failed(status, Reason.ENGINE_RESTART, words, now)
+        return Reason.ENGINE_RESTART, f"the Docker engine was restarted while it ran (exit code {code})"
+    if found.state == "removing" and code == 137:
+        return Reason.CONTAINER_LOST, "somebody removed its container while it ran"
+    if code in (126, 127) and evidence.startswith(_INIT_REFUSED):
+        return Reason.START_FAILED, f"its command cannot be run: {evidence}"
     signal = f" ({_SIGNALS[code]})" if code in _SIGNALS else ""
-    return failed(status, Reason.EXIT_NON_ZERO, _with_evidence(f"exit code {code}{signal}", evidence), now)
+    return Reason.EXIT_NON_ZERO, _with_evidence(f"exit code {code}{signal}", evidence)
 
 
 def _with_evidence(words: str, evidence: str) -> str:
