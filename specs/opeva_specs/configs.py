@@ -54,7 +54,7 @@ def _names(events: Iterable[Any]) -> dict[str, str]:
                 path.append(None if isinstance(event, yaml.MappingStartEvent) else "")
             case yaml.CollectionEndEvent():
                 path.pop()
-                _value_ended(path)
+                _collection_ended(path)
             case yaml.ScalarEvent() | yaml.AliasEvent():
                 _scalar(event, path, found)
             case _:
@@ -72,6 +72,13 @@ def _scalar(event: yaml.Event, path: list[str | None], found: dict[str, str]) ->
     wanted = _WANTED.get((path[0] or "", path[1] or "")) if len(path) == 2 else None
     if wanted and word and wanted not in found:
         found[wanted] = "".join(c for c in word if c.isprintable())[:200]
+    _value_ended(path)
+
+
+def _collection_ended(path: list[str | None]) -> None:
+    if path and path[-1] is None:
+        path[-1] = "?"  # it was a key: its value is still to come
+        return
     _value_ended(path)
 
 
