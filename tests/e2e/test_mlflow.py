@@ -60,7 +60,7 @@ def mlflow() -> Iterator[Mlflow]:
             IMAGE,
             f"{described['command']} --workers 1",
             environment={"MLFLOW_SERVER_ALLOWED_HOSTS": hosts},
-            ports={"5000/tcp": ("127.0.0.1", None)},
+            ports={"5000/tcp": ("127.0.0.1", 0)},
             tmpfs={"/mlflow": ""},
             init=True,
         )
