@@ -27,8 +27,6 @@ from opeva_specs.yamltree import MAX_BYTES
 SUFFIXES = (".yaml", ".yml", ".json")
 SECOND_LOOK = timedelta(seconds=1)
 GIT_RECHECK = timedelta(seconds=0.5)
-
-
 Signature = tuple[int, int, int, int]
 
 
@@ -87,6 +85,7 @@ class SpecStore:
         self._holders: dict[str, set[str]] = {}  # name -> every file that has it
         self._since: dict[str, datetime] = {}
         self._is_listed = False
+        self._trusted_since: datetime | None = None
 
     # -- looking -------------------------------------------------------------------------------------------------
 
@@ -98,8 +97,11 @@ class SpecStore:
             self.problems = (f"cannot list specs/: {error.strerror}; nothing is deemed deleted",)
             self._is_listed = False
             return Look()
+        was_in_doubt = self.doubt() is not None
         self._is_listed = True
         self.problems = self._sentinel_problem()
+        if was_in_doubt:
+            self._trusted_since = now  # what is missing now may be on its way back
         gone = [source for source in self.files if source not in found]
         looks = [self._consider(source, signature, False, now) for source, signature in found.items()]
         return _joined([*looks, *(self._consider(source, None, True, now) for source in gone)])
@@ -240,7 +242,8 @@ class SpecStore:
         doubt = self.doubt() or (self._source_doubt(source, now) if source else None)
         if doubt:
             return Unsure(message=doubt)
-        return Absent(since=self._since.setdefault(name, now))
+        since = self._since.setdefault(name, now)
+        return Absent(since=max(since, self._trusted_since or since))
 
     def doubt(self) -> str | None:
         """Why nothing may be deemed deleted now; None when the folder can be trusted."""
