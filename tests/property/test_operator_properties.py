@@ -21,7 +21,8 @@ NAMES = ("a", "b", "c")
 CALLS = ("create", "start", "signal", "remove", "find", "list", "logs", "image_digest", "ensure_network")
 SPOILT = "kind: Nonsense\n"
 names = st.sampled_from(NAMES)
-files = st.sampled_from(("x.yaml", "api/x.yaml", "other/x.yaml"))
+FILES = ("x.yaml", "api/x.yaml", "other/x.yaml")
+files = st.sampled_from(FILES)
 
 
 def op(what: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -179,18 +180,17 @@ class World:
                 assert found == set()
                 continue
             assert status.status.phase.is_terminal, self.s.phase(name)
-            kept_by = self.s.volume.specs / status.metadata.source
-            if found and not self._is_spoilt(kept_by):
+            if found and not any(self._is_spoilt(path) for path in self._files(name)):
                 assert status.metadata.digest in found
             self._judge_attempts(name, status)
 
     def _wanted(self, name: str) -> set[str]:
-        digests = set()
-        for file in ("x.yaml", "api/x.yaml", "other/x.yaml"):
-            path = self.s.volume.specs / _file(name, file)
-            if path.exists() and not self._is_spoilt(path):
-                digests.add(parse(path.read_bytes())[0].digest)
-        return digests
+        """The digests that files want; more than one while files quarrel over the name."""
+        paths = [path for path in self._files(name) if path.exists() and not self._is_spoilt(path)]
+        return {parse(path.read_bytes())[0].digest for path in paths}
+
+    def _files(self, name: str) -> list[Path]:
+        return [self.s.volume.specs / _file(name, file) for file in FILES]
 
     @staticmethod
     def _is_spoilt(path: Path) -> bool:
