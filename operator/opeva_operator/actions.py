@@ -95,10 +95,10 @@ class Actions:
                 return self._accept(name, wanted, status)
             case Adopt(container):
                 return adopted(name, container, status, self._clock())
-            case DropWish(told=told):
+            case DropWish(wish, told):
                 if told:
                     self._events.append(name, self._clock(), "WishDropped", told)
-                self._controls.remove(name)
+                self._controls.take(name, wish)
                 return status
             case Amend() | Launch() | Start() | Restore():
                 return self._go_on(name, action, known(status))

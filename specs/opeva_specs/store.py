@@ -78,8 +78,14 @@ class ControlStore:
         data = wish.model_dump_json(by_alias=True, exclude_none=True, indent=1).encode() + b"\n"
         self._volume.write(f"control/{name}.json", data, durable=True)
 
+    def take(self, name: str, wish: Wish) -> None:
+        """Take that wish away, for it is recorded or void; another one that was made meanwhile stays."""
+        found = self.read(name)
+        if found is None or found.id == wish.id:
+            self.remove(name)
+
     def remove(self, name: str) -> None:
-        """Take the wish away: it is recorded in the status, or void."""
+        """Take away whatever stands there."""
         self._volume.remove(f"control/{name}.json")
 
 

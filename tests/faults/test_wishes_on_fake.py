@@ -193,3 +193,20 @@ def test_a_delete_waits_for_the_engine_so_that_no_container_brings_the_job_back(
     s.engine.is_reachable = True
     s.wait(60)
     assert (s.phase("a"), s.engine.host.boxes) == ("-", {})
+
+
+def test_a_wish_that_is_made_while_another_is_being_recorded_is_not_lost(s: Simulation) -> None:
+    over(s)
+    step, made = s.fate.step, list[str]()
+
+    def meddle(what: str) -> None:
+        step(what)
+        if what == "after write status/a.json" and not made:
+            made.append(what)
+            s.wish("a", "rerun")
+
+    s.fate.step = meddle  # type: ignore[method-assign]
+    s.wish("a", "rerun")
+    s.wait(10)
+    assert made
+    assert (s.status("a").status.reruns, s.controls.names()) == (2, [])
