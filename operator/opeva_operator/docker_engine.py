@@ -186,12 +186,12 @@ class DockerEngine:
 
     def ensure_network(self, network: str) -> None:
         """Create the network (a bridge) when it is missing."""
-        if self.has_network(network):
-            return
         with translated(f"create network {network!r}"), _fine_if("already exists"):
-            made = self._client.create_network(network, driver="bridge", check_duplicate=True)
-            if self._networks_named(network)[0]["Id"] != made["Id"]:  # Docker's check is no lock: the older one stays
-                self._client.remove_network(made["Id"])
+            if not self._networks_named(network):
+                self._client.create_network(network, driver="bridge", check_duplicate=True)
+            for double in self._networks_named(network)[1:]:  # Docker's check is no lock: the older one stays
+                with contextlib.suppress(errors.APIError):  # in use, or gone
+                    self._client.remove_network(double["Id"])
 
     def has_network(self, network: str) -> bool:
         """Whether there is a network of that name."""
@@ -199,9 +199,9 @@ class DockerEngine:
             return bool(self._networks_named(network))
 
     def _networks_named(self, network: str) -> Sequence[dict[str, Any]]:
-        # Docker's filter takes parts of a name, too.
-        exact = (row for row in self._client.networks(names=[network]) if row["Name"] == network)
-        return sorted(exact, key=lambda row: docker_json.since_parameter(row["Created"]))
+        found = self._client.networks(names=[network])  # Docker's filter takes parts of a name, too
+        found.sort(key=lambda row: docker_json.since_parameter(row["Created"]))
+        return [row for row in found if row["Name"] == network]
 
     def logs(self, container_id: str, since: str | None, *, follow: bool) -> LogStream:
         """stdout and stderr in the engine's order, from `since` (an entry's `at`, inclusive) on."""
@@ -288,8 +288,7 @@ _MISUSED = (errors.InvalidRepository, errors.InvalidArgument, errors.DeprecatedM
 
 
 def _kind_of_answer(error: errors.APIError) -> type[EngineError]:
-    status = error.status_code or 500
-    words = _words(error).lower()
+    status, words = error.status_code or 500, _words(error).lower()
     if status >= 500:
         return EngineUnreachable
     for at, sign, kind in _ANSWERS:
@@ -303,6 +302,7 @@ _ANSWERS: tuple[tuple[int, str, type[EngineError]], ...] = (
     (404, r"no such image|image not known", ImageMissing),
     (404, r"no such container", ContainerGone),
     (404, r"network .*not found|no such network", NetworkNotFound),
+    (400, r"network .* is ambiguous", NetworkNotFound),  # to ensure it again makes it one
     (409, r"name .*already in use", NameTaken),
     (409, r"marked for removal", ContainerGone),
 )
