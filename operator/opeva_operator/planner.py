@@ -315,8 +315,8 @@ def _after_the_end(s: Situation, status: JobStatus) -> Delete | Accept | Restore
     if not isinstance(s.wanted, Present):
         return None
     if not _is_other_run(s, status):
-        came_back = status.status.reason == Reason.SPEC_DELETED
-        return Accept(s.wanted) if came_back else None
+        was_cut_short = status.status.reason in (Reason.SUPERSEDED, Reason.SPEC_DELETED) and not status.status.hidden
+        return Accept(s.wanted) if was_cut_short else None
     return _earlier(s.wanted, status) or Accept(s.wanted)
 
 

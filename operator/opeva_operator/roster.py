@@ -47,7 +47,8 @@ def entry_of(status: JobStatus) -> Entry:
 def _is_calm(status: JobStatus) -> bool:
     spec = condition_of(status, "SpecPresent")
     has_spec = spec is not None and spec.status == "True"
-    return status.status.phase.is_terminal and has_spec and status.status.reason != Reason.SPEC_DELETED
+    was_cut_short = status.status.reason in (Reason.SUPERSEDED, Reason.SPEC_DELETED) and not status.status.hidden
+    return status.status.phase.is_terminal and has_spec and not was_cut_short
 
 
 class Roster:

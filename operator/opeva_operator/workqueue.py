@@ -75,9 +75,9 @@ class WorkQueue:
                 continue
             taken = item[2]
             del self._due[taken]
+        waits = [item[0] - now for item in self._heap[:1]]  # a held name comes back when it is given back
         for item in passed:
             heapq.heappush(self._heap, item)
-        waits = [item[0] - now for item in self._heap[:1] if item not in passed]
         return taken, max(0.0, waits[0]) if waits else None
 
     def done(self, name: str, *, failed: bool = False) -> float:
