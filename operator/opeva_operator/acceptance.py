@@ -143,7 +143,7 @@ class Acceptance:
     ) -> Accepted:
         name, spec = job.metadata.name, job.spec
         names = _config_names(config)
-        template = self._settings.job_args if spec.config or spec.config_path else ()
+        template = self._settings.job_args if spec.config is not None or spec.config_path else ()
         return Accepted(
             job=job,
             digest=digest,
