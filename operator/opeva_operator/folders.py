@@ -70,6 +70,8 @@ class Folders:
 
     def _archive(self, name: str, label: str) -> None:
         target, partial = f"jobs/{name}/{_ARCHIVES}/{label}", f"jobs/{name}/{_ARCHIVES}/.{label}"
+        for path in (f"jobs/{name}/{_ARCHIVES}", target, partial):
+            self._volume.displace(path, is_folder=True)  # the job may have planted something else there
         if self._volume.exists(target):
             return
         with self._volume.folder(f"jobs/{name}", create=True) as job_fd:
