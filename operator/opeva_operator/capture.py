@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ REMEMBERED = 8192  # entries; the engine repeats at most what one of its log fil
 CHECKPOINT_BYTES = 256 * 1024
 EVIDENCE_BYTES = 4096
 PATIENCE = timedelta(seconds=10)
+STOP_SECONDS = 1.0  # for all followers together, however many there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,13 @@ class Capture:
     def stop(self) -> None:
         """End all following; the files go on where they are after a restart."""
         with self._lock:
-            ids = list(self._followers)
-        for container_id in ids:
-            self._stop_following(container_id)
+            followers = list(self._followers.values())
+        for follower in followers:
+            if follower.stream is not None:
+                follower.stream.close()
+        end = time.monotonic() + STOP_SECONDS
+        for follower in followers:
+            follower.thread.join(max(0.0, end - time.monotonic()))
 
     def _stop_following(self, container_id: str) -> threading.Thread | None:
         with self._lock:

@@ -57,6 +57,7 @@ class Operator:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._scan_wanted = threading.Event()
+        self._scan_due = 0.0
         self._first: set[str] = set()
         self._first_lock = threading.Lock()
         self._found_root: str | None = None
@@ -129,6 +130,7 @@ class Operator:
         self._first.update(recorded_jobs(self._volume, {name for name, _ in self._roster.items()}))
 
     def _begin(self) -> None:
+        self._run(self._beat, "heartbeat")
         self._engine_watch.list_containers()
         self._first.update(name for name, _ in self._roster.items() if self._specs.has_lost(name))
         for name in self._first:
@@ -149,8 +151,9 @@ class Operator:
         self._stopping.set()
         self._watch.stop()
         self._queue.close()
-        for thread in self._threads[:WORKERS]:
-            thread.join(8.0 / WORKERS)
+        for thread in self._threads:
+            if thread.name.startswith("worker-"):
+                thread.join(8.0 / WORKERS)
         self._capture.stop()
         self._lock.release()
 
@@ -184,12 +187,21 @@ class Operator:
             self._first.discard(name)
             self.is_synced = not self._first and self._engine_watch.was_listed
         if self.is_synced:
-            with contextlib.suppress(OSError):  # the timekeeper tells it again
+            with contextlib.suppress(OSError):  # it is told again in a moment
                 self._heartbeat()
+
+    def _beat(self) -> None:
+        """Tell that the operator lives, whatever the engine keeps the others waiting for."""
+        while not self._stopping.is_set():
+            try:
+                self._heartbeat()
+            except OSError as error:
+                logger.error("cannot tell that the operator lives: %s", error)
+            self._stopping.wait(HEARTBEAT_EVERY)
 
     def _keep_time(self) -> None:
         next_resync = time.monotonic() + self._settings.resync_seconds
-        next_heartbeat = next_registry = 0.0
+        next_registry = 0.0
         while not self._stopping.is_set():
             now = time.monotonic()
             try:
@@ -197,17 +209,14 @@ class Operator:
                     self._scan_wanted.clear()
                     self._specs.scan()
                 self._note_first("")  # where there is no job, no worker ever tells
-                if now >= next_heartbeat:
-                    next_heartbeat = now + HEARTBEAT_EVERY
-                    self._heartbeat()
                 if now >= next_registry:
                     next_registry = now + REGISTRY_EVERY
                     self._tell_rest()
                 if now >= next_resync:
                     next_resync = now + self._settings.resync_seconds
                     self.resync()
-            except OSError as error:
-                logger.error("the shared volume: %s", error)
+            except Exception as error:  # nobody else resyncs: it must outlive whatever one look meets
+                logger.error("the full pass: %s", error, exc_info=not isinstance(error, OSError))
             self._scan_wanted.wait(TICK)
             time.sleep(0.05)  # a burst of hints becomes one scan
 
@@ -264,6 +273,11 @@ class Operator:
             self._queue.add(name)
 
     def _scan_later(self, seconds: float) -> None:
+        now = time.monotonic()
+        with self._first_lock:
+            if now < self._scan_due <= now + seconds:
+                return  # thousands of files may ask at once: one scan looks at them all
+            self._scan_due = now + seconds
         timer = threading.Timer(seconds, self._scan_wanted.set)
         timer.daemon = True
         timer.start()

@@ -1,13 +1,20 @@
 """What once went wrong, found by reading: each test tells what must hold instead."""
 
 import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.unit.simulation import Simulation
+from tests.unit.simulation import IMAGE, Simulation, document
 
-from opeva_operator.testing import FakeRun
+from opeva_operator.local import Operator
+from opeva_operator.lock import heartbeat_age
+from opeva_operator.testing import FakeEngine, FakeRun
 from opeva_operator.workqueue import WorkQueue
+from opeva_specs.settings import Settings
+from opeva_specs.volume import SharedVolume
 
 
 @pytest.fixture
@@ -57,3 +64,63 @@ def test_a_timer_is_kept_while_another_name_is_held_and_wanted_again() -> None:
     worker.start()
     worker.join(2)
     assert got == ["timer"]
+
+
+@pytest.fixture
+def living(tmp_path: Path) -> Iterator[tuple[Operator, FakeEngine]]:
+    """An operator with all its threads, on a fake engine."""
+    engine = FakeEngine()
+    engine.have_image(IMAGE)
+
+    def connect(instance: str) -> FakeEngine:
+        engine.instance = instance
+        return engine
+
+    settings = Settings(
+        shared_data=tmp_path, default_image=IMAGE, min_free_bytes=0, resync_seconds=0.5, max_concurrent_jobs=20
+    )
+    operator = Operator(settings, connect)
+    assert operator.start()
+    yield operator, engine
+    operator.stop()
+
+
+def eventually(is_true: Callable[[], bool], seconds: float = 10) -> bool:
+    """Whether it comes true in time."""
+    end = time.monotonic() + seconds
+    while not is_true() and time.monotonic() < end:
+        time.sleep(0.02)
+    return is_true()
+
+
+def test_a_checkout_of_many_files_needs_no_thread_for_each(living: tuple[Operator, FakeEngine], tmp_path: Path) -> None:
+    (tmp_path / "specs" / ".git").mkdir()
+    (tmp_path / "specs" / ".git" / "index.lock").touch()
+    before = threading.active_count()
+    most = before
+    for number in range(300):
+        (tmp_path / "specs" / f"job-{number}.yaml").write_text(document(f"job-{number}"))
+        most = max(most, threading.active_count())
+    assert most < before + 20
+
+
+def test_the_heartbeat_goes_on_while_the_engine_does_not_answer(
+    living: tuple[Operator, FakeEngine], tmp_path: Path
+) -> None:
+    volume = SharedVolume(tmp_path)
+    gate = living[1].hold("list")
+    try:
+        assert eventually(lambda: living[1].calls[-1] == ("list",))
+        time.sleep(3)
+        assert heartbeat_age(volume) < timedelta(seconds=3)
+    finally:
+        gate.set()
+
+
+def test_an_operator_that_follows_many_logs_ends_in_time(living: tuple[Operator, FakeEngine], tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / "specs" / f"job-{number}.yaml").write_text(document(f"job-{number}"))
+    assert eventually(lambda: sum(t.name.startswith("log-job-") for t in threading.enumerate()) == 12)
+    began = time.monotonic()
+    living[0].stop()
+    assert time.monotonic() - began < 5
