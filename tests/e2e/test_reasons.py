@@ -185,6 +185,21 @@ def test_network_missing(site: Site) -> None:
             site.client.remove_network(row["Id"])
 
 
+def test_jobs_that_come_first_at_once_share_one_network(site: Site) -> None:
+    network = f"{site.network}-first"
+    site.restart(OPEVA_DOCKER_NETWORK=network)
+    names = [f"first-{number}" for number in range(6)]
+    try:
+        for name in names:
+            site.run(name)
+        for name in names:
+            site.until(name, "Finished", "Completed")
+        assert len(site.client.networks(names=[network])) == 1
+    finally:
+        for row in site.client.networks(names=[network]):
+            site.client.remove_network(row["Id"])
+
+
 def test_name_conflict_leaves_the_stranger_alone(site: Site) -> None:
     site.run("first")
     site.until_ended("first")

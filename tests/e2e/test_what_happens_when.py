@@ -410,7 +410,8 @@ def test_another_name_in_the_file_is_another_job(site: Site) -> None:
 # -- files that cannot be accepted -----------------------------------------------------------------------------------
 
 
-def test_a_file_that_becomes_invalid_leaves_its_job_alone_until_it_is_mended(site: Site) -> None:
+@pytest.mark.parametrize("restarted", [False, True], ids=["at-once", "after-a-restart"])
+def test_a_file_that_becomes_invalid_leaves_its_job_alone_until_it_is_mended(site: Site, restarted: bool) -> None:
     good = text_of(job("torn", SLEEP))
     site.put("specs/torn.yaml", good)
     site.until("torn", "Running")
@@ -420,7 +421,11 @@ def test_a_file_that_becomes_invalid_leaves_its_job_alone_until_it_is_mended(sit
     assert (error["field"], error["line"]) == ("spec.imagee", len(good.splitlines()) + 1)
     assert "image" in error["message"]
     stays(site, "torn", PAST_GRACE, phase="Running", generation=1)
+    if restarted:
+        site.kill()
     site.put("specs/torn.yaml", good)
+    if restarted:
+        site.start()
     site.until_true(lambda: not site.rejected("torn.yaml"), "the file is no longer rejected")
     stays(site, "torn", PAST_SETTLE, phase="Running", generation=1)
     assert site.runs("torn") == 1
@@ -452,6 +457,17 @@ def test_an_error_in_one_document_rejects_the_whole_file(site: Site) -> None:
     site.until_ended("first")
     site.until_ended("second")
     assert site.rejected("two.yaml") == []
+
+
+def test_a_name_that_the_file_has_twice_rejects_that_document_only(site: Site) -> None:
+    site.drop("two.yaml", job("twice", "echo first"), job("twice", "echo second"), job("free"))
+    site.until_ended("twice")
+    site.until_ended("free")
+    site.until_true(lambda: site.rejected("two.yaml"), "the document is rejected")
+    (error,) = site.rejected("two.yaml")
+    assert error["document"] == 2
+    assert (site.root / "jobs/twice/logs/container.log").read_text() == "first\n"
+    assert site.runs("twice") == 1
 
 
 def test_a_name_that_another_file_has_rejects_that_document_only(site: Site) -> None:
