@@ -13,7 +13,7 @@ import orjson
 from opeva_operator import outcome
 from opeva_operator.engine import Container, Engine, EngineUnreachable
 from opeva_specs.model import is_job_id
-from opeva_specs.status import Attempt, Generation, JobStatus, Meta, Observed, Phase, Reason, changed
+from opeva_specs.status import Attempt, Generation, JobStatus, Meta, Observed, Phase, Reason
 from opeva_specs.volume import SharedVolume
 
 logger = logging.getLogger(__name__)
@@ -109,6 +109,4 @@ def _as_recorded(status: JobStatus, word: str, now: datetime) -> JobStatus:
         Phase.CANCELED: Reason.STOPPED_BY_USER,
     }
     phase = _WORDS[word]
-    ended = outcome.failed(status, reasons[phase], "as the old system recorded it; its container is gone", now)
-    recorded: JobStatus = changed(ended, status=changed(ended.status, phase=phase))
-    return recorded
+    return outcome.over(status, phase, reasons[phase], "as the old system recorded it; its container is gone", now)

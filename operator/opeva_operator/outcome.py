@@ -78,17 +78,17 @@ def stopping(status: JobStatus, intent: Intent) -> JobStatus:
 
 def stopped(status: JobStatus, intent: Intent, now: datetime) -> JobStatus:
     """Ended because somebody, or the files, wanted it."""
-    return _over(status, Phase.STOPPED, intent.reason, _because(intent), now)
+    return over(status, Phase.STOPPED, intent.reason, _because(intent), now)
 
 
 def canceled(status: JobStatus, intent: Intent, now: datetime) -> JobStatus:
     """Ended before anything was started."""
-    return _over(status, Phase.CANCELED, intent.reason, _because(intent), now)
+    return over(status, Phase.CANCELED, intent.reason, _because(intent), now)
 
 
 def failed(status: JobStatus, reason: str, message: str, now: datetime) -> JobStatus:
     """Ended without success."""
-    return _over(status, Phase.FAILED, reason, message, now)
+    return over(status, Phase.FAILED, reason, message, now)
 
 
 def judged(status: JobStatus, found: Container, *, engine_restarted: bool, evidence: str, now: datetime) -> JobStatus:
@@ -107,7 +107,7 @@ def judged(status: JobStatus, found: Container, *, engine_restarted: bool, evide
     ):
         return stopped(status, intent, now)
     if code == 0:
-        return _over(status, Phase.FINISHED, Reason.COMPLETED, "exit code 0", now)
+        return over(status, Phase.FINISHED, Reason.COMPLETED, "exit code 0", now)
     reason, words = _failure(found, engine_restarted, evidence)
     return failed(status, reason, words, now)
 
@@ -136,7 +136,8 @@ def _because(intent: Intent) -> str:
     return ": ".join(part for part in (who, intent.message) if part)
 
 
-def _over(status: JobStatus, phase: Phase, reason: str, message: str, now: datetime) -> JobStatus:
+def over(status: JobStatus, phase: Phase, reason: str, message: str, now: datetime) -> JobStatus:
+    """Ended like this: attempt, generation, conditions and phase all tell the same."""
     attempt = status.attempt
     if attempt is not None and attempt.is_open:
         status = _with_attempt(status, reason=reason, message=message, finished_at=attempt.finished_at or now)
