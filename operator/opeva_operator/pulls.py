@@ -80,8 +80,12 @@ class Pulls:
         return flight
 
     def _fly(self, image: str, flight: Flight) -> None:
-        with self._places:
-            result = self._fetch(image, flight)
+        try:
+            with self._places:
+                result = self._fetch(image, flight)
+        except Exception as error:  # whatever it is, nobody may wait for this flight for ever
+            logger.exception("image %s", image)
+            result = Missed(self._now(), f"cannot get the image {image!r}: {error}")
         with self._lock:
             self._results[image] = result
             del self._flights[image]
