@@ -70,6 +70,24 @@ class _Seen:
         return True
 
 
+@dataclass(slots=True)
+class _There:
+    """What stood in the file behind the checkpoint; read piece by piece, for the job may have made it of any size."""
+
+    fd: int
+    at: int
+    end: int
+
+    def beyond(self, data: bytes) -> bytes:
+        """What of an entry is not in the file yet."""
+        known = os.pread(self.fd, max(0, min(len(data), self.end - self.at)), self.at)
+        if not data.startswith(known):
+            self.at = self.end  # somebody else wrote into the file: rather twice than never
+            return data
+        self.at += len(known)
+        return data[len(known) :]
+
+
 class Capture:
     """Follows running containers in threads of its own, one each; completes the file when a container has ended."""
 
@@ -171,7 +189,7 @@ class Capture:
         return found
 
     def _write(self, name: str, fd: int, start: Checkpoint, entries: Iterator[LogEntry]) -> None:
-        there = os.pread(fd, os.fstat(fd).st_size - start.offset, start.offset)  # behind the checkpoint
+        there = _There(fd, start.offset, os.fstat(fd).st_size)
         end, newest, marked = start.offset, start.since, start.offset
         seen = _Seen()
         for entry in entries:
@@ -180,8 +198,7 @@ class Capture:
             if newest is not None and entry.at > newest and end - marked >= CHECKPOINT_BYTES:
                 self._mark(name, Checkpoint(start.container_id, end, newest))
                 marked = end
-            fresh, there = _beyond(entry.data, there)
-            _write_all(fd, fresh)
+            _write_all(fd, there.beyond(entry.data))
             end += len(entry.data)
             newest = entry.at if newest is None else max(newest, entry.at)
 
@@ -211,15 +228,6 @@ class Capture:
 
 def _checkpoint_file(name: str) -> str:
     return f"state/jobs/{name}/capture.json"
-
-
-def _beyond(data: bytes, there: bytes) -> tuple[bytes, bytes]:
-    """What of an entry is not in the file yet, and what of the file is not accounted for yet."""
-    if there.startswith(data):
-        return b"", there[len(data) :]
-    if data.startswith(there):
-        return data[len(there) :], b""
-    return data, b""  # somebody else wrote into the file: rather twice than never
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -5,6 +5,7 @@ jobs/<id>/attempts/<generation>-<n>/    those of every other one
 state/jobs/<id>/folder.json             which attempt's files lie in the first place
 """
 
+import logging
 import os
 from datetime import datetime
 from typing import Any
@@ -16,8 +17,11 @@ from opeva_specs.configs import MAX_CONFIG_BYTES
 from opeva_specs.status import Attempt, JobStatus, rfc3339
 from opeva_specs.volume import SharedVolume
 
+logger = logging.getLogger(__name__)
+
 _OUTPUT = ("logs", "progress", "results")
 _ARCHIVES = "attempts"
+TRASH = ".trash"  # jobs can write beside it: it may be a link
 
 
 class Folders:
@@ -52,7 +56,8 @@ class Folders:
 
     def trash(self, name: str, now: datetime) -> str:
         """Take the job's folder out of sight in one step; where it lies now, to be removed in as many as it takes."""
-        target = f".trash/{name}-{now.timestamp():.6f}"
+        target = f"{TRASH}/{name}-{now.timestamp():.6f}"
+        self._volume.displace(TRASH, is_folder=True)
         try:
             self._volume.rename(f"jobs/{name}", target)
         except FileNotFoundError:
@@ -89,6 +94,14 @@ class Folders:
         earlier = [_label(a) for a in status.status.attempts if _label(a) != _label(attempt)]
         paths = [f"jobs/{name}/{_ARCHIVES}/{label}" for label in reversed(earlier)]
         return next((f"/data/{path}" for path in paths if self._volume.exists(path)), None)
+
+
+def empty_trash(volume: SharedVolume) -> None:
+    """Remove what deletions left behind; what cannot be removed holds up nothing."""
+    try:
+        volume.remove_tree(TRASH)
+    except OSError as error:
+        logger.warning("cannot empty %s: %s", TRASH, error)
 
 
 def _label(attempt: Attempt) -> str:

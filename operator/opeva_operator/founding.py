@@ -1,5 +1,6 @@
 """The first start on a volume: its identity, its sentinel, and who may write where."""
 
+import logging
 import os
 import uuid
 from collections.abc import Container
@@ -8,6 +9,8 @@ import orjson
 
 from opeva_operator.imported import keep_copy
 from opeva_specs.volume import SENTINEL, SharedVolume
+
+logger = logging.getLogger(__name__)
 
 API_UID = 10001
 API_FOLDERS = ("specs/api", "control", "configs", "datasets")
@@ -34,9 +37,12 @@ def hand_over(volume: SharedVolume) -> None:
     if os.geteuid() != 0:
         return
     for folder in API_FOLDERS:
-        path = volume.root / folder
-        if path.stat().st_uid == 0:
-            os.chown(path, API_UID, API_UID)
+        try:
+            with volume.folder(folder) as fd:
+                if os.fstat(fd).st_uid == 0:
+                    os.fchown(fd, API_UID, API_UID)
+        except OSError as error:  # a job may have put a link in the place of a folder that it can write
+            logger.error("cannot hand %s/ to the API: %s", folder, error.strerror)
 
 
 def recorded_jobs(volume: SharedVolume, known: Container[str]) -> set[str]:

@@ -14,6 +14,7 @@ from opeva_operator.actions import Actions
 from opeva_operator.capture import Capture
 from opeva_operator.engine import Engine, EngineError
 from opeva_operator.enginewatch import EngineWatch
+from opeva_operator.folders import empty_trash
 from opeva_operator.founding import hand_over, identify, recorded_jobs
 from opeva_operator.gate import Gatekeeper
 from opeva_operator.imported import Importer
@@ -70,7 +71,7 @@ class Operator:
         if not self._lock.wait(self._stopping.is_set, lambda seconds: void(self._stopping.wait(seconds))):
             return False
         instance = identify(self._volume)
-        self._volume.remove_tree(".trash")
+        empty_trash(self._volume)
         self._build(instance)
         self._load()
         self._watch.start()

@@ -1,5 +1,6 @@
 """What once went wrong, found by reading: each test tells what must hold instead."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.unit.simulation import IMAGE, Simulation, document
 
+from opeva_operator.founding import hand_over
 from opeva_operator.local import Operator
 from opeva_operator.lock import heartbeat_age
 from opeva_operator.testing import FakeEngine, FakeRun
@@ -124,3 +126,49 @@ def test_an_operator_that_follows_many_logs_ends_in_time(living: tuple[Operator,
     began = time.monotonic()
     living[0].stop()
     assert time.monotonic() - began < 5
+
+
+def test_a_folder_that_a_job_replaced_by_a_link_is_not_handed_to_the_api(tmp_path: Path) -> None:
+    volume = SharedVolume(tmp_path / "volume")
+    volume.make_folders()
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    volume.root.joinpath("configs").rmdir()
+    volume.root.joinpath("configs").symlink_to(victim)
+    hand_over(volume)
+    assert victim.stat().st_uid == os.getuid()
+
+
+def test_a_link_in_the_place_of_the_trash_stops_neither_start_nor_deletion(s: Simulation, tmp_path: Path) -> None:
+    s.drop("a", file="api/a.yaml")
+    s.run()
+    s.finish("a")
+    s.run()
+    (s.volume.root / ".trash").symlink_to(tmp_path / "elsewhere")
+    s.restart()
+    s.wish("a", "delete")
+    s.run()
+    s.wait(3)
+    assert s.phase("a") == "-"
+    assert not (s.volume.jobs / "a").exists()
+
+
+def test_a_log_that_the_job_made_huge_is_not_read_into_memory(s: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    read = os.pread
+
+    def pread(fd: int, size: int, at: int) -> bytes:
+        asked.append(size)
+        return read(fd, min(size, 2**20), at)
+
+    monkeypatch.setattr(os, "pread", pread)
+    s.drop("a")
+    s.run()
+    log = s.volume.jobs / "a" / "logs" / "container.log"
+    log.touch()
+    os.truncate(log, 2**40)
+    s.engine.say("a", b"hello\n")
+    s.finish("a")
+    s.run()
+    assert s.phase("a") == "Finished Completed"
+    assert max(asked) <= 2**20
