@@ -39,8 +39,9 @@ check: install ## formatting, lint, types, and the doors between the packages
 up: install engine ## run the operator and the API in the foreground
 	$(BIN)/opeva up
 
-bench: install images ## measure against the floor that the engine sets
-	$(BIN)/python -m benchmarks.bench
+bench: install engine ## measure against the floor that the engine sets; ARGS='--quick' for some minutes of it
+	tests/images/make_images.sh busybox
+	$(BIN)/python -m benchmarks.bench $(ARGS)
 
 constraints: install ## write constraints.txt anew from today's versions
 	deploy/constraints.sh
