@@ -90,7 +90,8 @@ class SpecWatch:
         if source is None or self.held or any(self._is_lost(name, now) for name in look.names):
             self.guard()
         beside = {path for name in look.names for path in self._store.holders(name)}
-        for path in look.files | beside:
+        stale = self._stale_verdicts() if source is None else set()
+        for path in look.files | beside | stale:
             self._tell_verdict(path)
         for name in look.names:
             if not self._is_calm(name, now):
@@ -139,6 +140,11 @@ class SpecWatch:
         entry = self._roster.get(name)
         return entry.source if entry else None
 
+    def _stale_verdicts(self) -> set[str]:
+        """Rejected files that are there no more: they may have gone while no operator ran."""
+        unseen = self._rejected - self._store.files.keys()
+        return {source for source in unseen if not self._store.doubt() and not self._volume.exists(f"specs/{source}")}
+
     def _tell_verdict(self, source: str) -> None:
         """Say in `rejected/` why a file cannot be accepted; take it back when it was mended."""
         if source in self._rejected:
@@ -156,6 +162,8 @@ class SpecWatch:
             self._volume.write(f"rejected/{source}.json", data, durable=False)
         except OSError as error:
             logger.error("cannot tell of specs/%s: %s", source, error)
+            if not errors:
+                return
         logger.warning("specs/%s: %s", source, errors[0]["message"])
         name = PurePosixPath(source).stem
         if source.startswith("api/") and is_job_id(name):
