@@ -11,9 +11,10 @@ from typing import Any
 import orjson
 
 from opeva_operator import outcome
-from opeva_operator.engine import Container, Engine, EngineUnreachable
+from opeva_operator.engine import Container, Engine, EngineError
 from opeva_specs.model import is_job_id
 from opeva_specs.status import Attempt, Generation, JobStatus, Meta, Observed, Phase, Reason
+from opeva_specs.store import Damaged
 from opeva_specs.volume import SharedVolume
 
 logger = logging.getLogger(__name__)
@@ -56,13 +57,17 @@ class Importer:
         """The statuses that can be told now: of ended jobs once, of running ones until they end."""
         told = []
         for name, value in list(self._pending.items()):
-            known = before(name)
+            try:
+                known = before(name)
+            except Damaged:  # being rebuilt: told next time
+                continue
             if known is not None and (known.status.phase.is_terminal or not known.status.imported):
                 del self._pending[name]
                 continue
             try:
                 status = self._status(name, value if isinstance(value, dict) else {"container_id": value})
-            except EngineUnreachable:
+            except EngineError as error:
+                logger.info("cannot look at the container of job %s yet: %s", name, error)
                 continue
             if status != known:
                 told.append(status)
