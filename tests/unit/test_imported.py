@@ -1,6 +1,7 @@
 """Jobs of the old system: told as they ended, as far as that can be known; their containers are never touched."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from opeva_operator.engine import EngineUnreachable
 from opeva_operator.imported import COPY, Importer, keep_copy
 from opeva_operator.testing import FakeClock, FakeEngine
 from opeva_specs.status import JobStatus
+from opeva_specs.store import Damaged
 from opeva_specs.volume import SharedVolume
 
 
@@ -42,8 +44,6 @@ class Old:
         box = self.engine.host.boxes[container_id]
         started = self.clock() - timedelta(hours=1)
         ended = {"finished_at": self.clock(), "exit_code": exit_code} if exit_code is not None else {}
-        from dataclasses import replace
-
         box.seen = replace(box.seen, started_at=started, **ended)  # type: ignore[arg-type]
 
 
@@ -138,3 +138,15 @@ def test_the_containers_are_looked_at_and_never_touched(old: Old) -> None:
         old.step()
     assert {call[0] for call in old.engine.calls} == {"find"}
     assert len(old.engine.host.boxes) == 2
+
+
+def test_a_status_that_is_damaged_holds_up_no_other(old: Old) -> None:
+    old.registry({"bad": "abc9", "good": "abc9"})
+    old.importer = Importer(old.volume, old.engine, old.clock)
+
+    def before(name: str) -> JobStatus | None:
+        if name == "bad":
+            raise Damaged("cannot read it")
+        return None
+
+    assert [status.metadata.name for status in old.importer.step(before)] == ["good"]

@@ -1,5 +1,6 @@
 """Images are fetched once for all who wait, tried again only where that helps, and nobody waits for ever."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -132,8 +133,6 @@ def test_by_itself_a_flight_has_a_thread_and_three_are_in_the_air_at_once() -> N
 
 
 def _eventually(is_so: Callable[[], bool]) -> None:
-    import time
-
     end = time.monotonic() + 10
     while not is_so():
         assert time.monotonic() < end

@@ -1,0 +1,112 @@
+"""Verdicts are told, deletions are guarded, and only what needs it is looked at."""
+
+from pathlib import Path
+
+import pytest
+from tests.unit.simulation import Simulation, document
+
+from opeva_operator.specwatch import held
+
+NAMES = [f"j{number}" for number in range(10)]
+
+GUARD = [
+    pytest.param(10, 3, 0, False, id="three of ten"),
+    pytest.param(3, 3, 0, False, id="three of three: fewer than four"),
+    pytest.param(8, 4, 0, False, id="half of eight: not more than half"),
+    pytest.param(7, 4, 0, True, id="four of seven"),
+    pytest.param(4, 4, 0, True, id="four of four"),
+    pytest.param(10, 10, 0, True, id="all"),
+    pytest.param(10, 2, 2, True, id="some held ones came back: the rest stay held"),
+    pytest.param(0, 0, 0, False, id="nothing active"),
+]
+
+
+@pytest.mark.parametrize(("active", "lost", "before", "is_held"), GUARD)
+def test_many_at_once_are_held(active: int, lost: int, before: int, is_held: bool) -> None:
+    found = held(NAMES[:active], NAMES[:lost], NAMES[:before])
+    assert found == (frozenset(NAMES[:lost]) if is_held else frozenset())
+
+
+def test_one_that_goes_later_is_not_held_with_those_before() -> None:
+    assert held(NAMES, ["j0", "j1", "j9"], ["j0", "j1"]) == {"j0", "j1"}
+
+
+@pytest.fixture
+def s(tmp_path: Path) -> Simulation:
+    return Simulation(tmp_path / "data")
+
+
+def test_a_verdict_is_told_with_place_and_words_and_taken_back_when_it_is_mended(s: Simulation) -> None:
+    s.write("sub/a.yaml", "apiVersion: opeva.io/v1\nkind: SimulationJob\nmetadata: {name: a}\nspec: {imag: x}\n")
+    s.run()
+    told = s.rejected("sub/a.yaml")
+    assert told[0]["field"] == "spec.imag"
+    assert (told[0]["line"], told[0]["reason"]) == (4, "UnknownField")
+    assert "'image'" in told[0]["message"]
+    s.drop("a", file="sub/a.yaml")
+    s.run()
+    assert s.rejected("sub/a.yaml") == []
+
+
+def test_a_verdict_of_before_a_restart_is_taken_back_when_its_file_is_gone(s: Simulation) -> None:
+    s.write("a.yaml", "kind: [\n")
+    s.run()
+    s.is_deaf = True
+    s.remove("a.yaml")
+    s.restart()
+    s.wait(31)
+    assert s.rejected("a.yaml") == []
+
+
+def test_an_ended_job_is_not_looked_at_again_because_a_scan_found_its_file_unchanged(s: Simulation) -> None:
+    s.drop("a")
+    s.run()
+    s.finish("a")
+    s.wait(2)
+    s.restart()
+    s.wait(1)
+    before = len(s.fate.met)
+    s.operator._specs.scan()
+    s.run()
+    assert s.fate.met[before:] == []
+
+
+def test_a_file_that_vanished_while_no_operator_ran_is_noticed_by_the_ended_job(s: Simulation) -> None:
+    s.drop("a")
+    s.run()
+    s.finish("a")
+    s.wait(2)
+    s.is_deaf = True
+    s.remove("a.yaml")
+    s.restart()
+    s.wait(2)
+    conditions = {c.type: c.status for c in s.status("a").status.conditions}
+    assert conditions["SpecPresent"] == "False"
+
+
+def test_a_duplicate_is_told_in_the_file_that_does_not_keep_the_name(s: Simulation) -> None:
+    s.drop("a")
+    s.run()
+    s.write("copy.yaml", document("a"))
+    s.run()
+    assert [error["reason"] for error in s.rejected("copy.yaml")] == ["DuplicateName"]
+    assert s.rejected("a.yaml") == []
+    s.remove("a.yaml")
+    s.run()
+    assert s.rejected("copy.yaml") == []
+
+
+def test_a_verdict_that_cannot_be_taken_back_now_stops_no_scan(s: Simulation) -> None:
+    s.write("a.yaml", "kind: [\n")
+    s.run()
+    real = s.operator._volume.remove
+
+    def full(relative: str, *, durable: bool = False) -> None:
+        if relative.startswith("rejected/"):
+            raise OSError(30, "Read-only file system")
+        real(relative, durable=durable)
+
+    object.__setattr__(s.operator._volume, "remove", full)
+    s.drop("a")
+    s.run()
+    assert s.phase("a") == "Running Running"
