@@ -73,9 +73,8 @@ class Gatekeeper:
             return Gate(is_open=False, reason=Reason.DISK_PRESSURE, message=words)
         if free >= self._settings.min_free_bytes:
             return None
-        words = (
-            f"the shared volume has {free // 2**20} MiB free; {self._settings.min_free_bytes // 2**20} MiB are needed"
-        )
+        # Without the figure, which changes from look to look: a status is told anew only when it says something new.
+        words = f"the shared volume has less than {self._settings.min_free_bytes // 2**20} MiB free"
         return Gate(is_open=False, reason=Reason.DISK_PRESSURE, message=words)
 
     def _network(self, accepted: Accepted) -> Gate | None:

@@ -103,7 +103,7 @@ def judged(status: JobStatus, found: Container, *, engine_restarted: bool, evide
     if (
         intent is not None
         and intent.signaled_at is not None
-        and not (found.finished_at and found.finished_at < intent.at)
+        and not (found.finished_at and found.finished_at < intent.signaled_at)
     ):
         return stopped(status, intent, now)
     if code == 0:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ from opeva_operator.engine import Container, Engine, EngineError, EngineUnreacha
 from opeva_operator.gate import Gatekeeper
 from opeva_operator.launch import container_name
 from opeva_operator.roster import Roster
-from opeva_operator.situation import Gate, Plan, Situation, Unreachable
+from opeva_operator.situation import Action, Gate, Plan, Situation, Unreachable
 from opeva_operator.specwatch import SpecWatch
 from opeva_operator.workqueue import WorkQueue
 from opeva_specs.settings import Settings
@@ -23,6 +24,9 @@ from opeva_specs.wanted import Absent, Present
 logger = logging.getLogger(__name__)
 
 MOST_STEPS = 30
+NOTHING_CHANGED = timedelta(seconds=1)
+SLOW = 1.0  # seconds: whoever asks an engine that keeps others waiting this long would wait as well
+ANSWERS_EVERY = timedelta(seconds=5)
 Found = Container | Unreachable | None
 
 
@@ -53,6 +57,8 @@ class Reconciler:
         self._maybe: set[str] | None = None  # jobs that may have a container; None until the engine was listed
         self._met: set[str] = set()
         self.engine_trouble: str | None = "not asked yet"
+        self._is_frozen = False  # then only the thread that asks from time to time asks it
+        self._answered_at: datetime | None = None
 
     # -- what may have changed -----------------------------------------------------------------------------------
 
@@ -101,6 +107,7 @@ class Reconciler:
         """Bring one job as far as it can be brought now; idempotent."""
         status, is_rebuilt = self._load(name)
         container = self._find(name)
+        done: Action | None = None
         for _ in range(MOST_STEPS):
             situation = self._situation(name, status, container, is_rebuilt)
             plan = planner.plan(situation)
@@ -118,10 +125,11 @@ class Reconciler:
                 self._again(name, plan)
                 return
             try:
-                status, container = self._act(name, plan, container)
+                status, container = self._act(name, plan, container, done)
             except LookAgain as later:
                 self._parts.queue.add(name, later.after)
                 return
+            done = plan.action
         raise RuntimeError(f"cannot settle job {name!r} in {MOST_STEPS} steps")
 
     def _attend(self, name: str, status: JobStatus | None, container: Found) -> None:
@@ -156,8 +164,10 @@ class Reconciler:
             is_rebuilt=is_rebuilt,
         )
 
-    def _act(self, name: str, plan: Plan, container: Found) -> tuple[JobStatus | None, Found]:
+    def _act(self, name: str, plan: Plan, container: Found, done: Action | None) -> tuple[JobStatus | None, Found]:
         assert plan.action is not None
+        if plan.action == done:  # it changed nothing, and would change nothing now
+            raise LookAgain((plan.recheck_after or NOTHING_CHANGED).total_seconds())
         before = plan.status
         try:
             status = self._parts.actions.do(name, plan.action, before)
@@ -205,11 +215,13 @@ class Reconciler:
     def _find(self, name: str, *, surely: bool = False) -> Found:
         with self._lock:
             may_exist = surely or self._maybe is None or name in self._maybe
-        if not may_exist:
+        if not may_exist or self._is_frozen:
             return Unreachable(self.engine_trouble) if self.engine_trouble else None
+        began = time.monotonic()
         try:
             found = self._parts.engine.find(container_name(self._parts.instance, name))
         except EngineUnreachable as error:
+            self._is_frozen = time.monotonic() - began >= SLOW
             return self.lost_engine(error)
         self._engine_answers()
         with self._lock:
@@ -225,12 +237,16 @@ class Reconciler:
 
     def _engine_answers(self) -> None:
         """Whoever hears of the engine first has everything looked at that waited for it."""
+        self._is_frozen = False
         if self.engine_trouble is None:
             return
         self.engine_trouble = None
         logger.info("the engine answers")
+        now, before = self._parts.clock(), self._answered_at
+        self._answered_at = now
+        is_often = before is not None and now - before < ANSWERS_EVERY  # it answers to some questions and not to others
         for name in self._parts.roster.active():
-            self._parts.queue.add(name)
+            self._parts.queue.add(name, ANSWERS_EVERY.total_seconds() if is_often else 0.0)
 
     def lost_engine(self, error: EngineError) -> Unreachable:
         """The engine did not answer: take note, change no outcome."""
@@ -243,6 +259,8 @@ class Reconciler:
 
     def _tell(self, name: str, before: JobStatus | None, after: JobStatus | None) -> None:
         if after is None or after == before:
+            if after is not None:
+                self._parts.roster.settle(name, after)
             return
         is_end = after.status.phase.is_terminal and (
             before is None

@@ -87,6 +87,8 @@ class Roster:
                 self._drop_place(name)
                 self._waiting[name] = place
                 join(self._queue, place)
+            if status.status.reason == Reason.HELD:  # it waits for a person, and stands in nobody's way
+                leave(self._queue, place)
             return
         self._drop_place(name)
         if phase is None or phase.is_terminal:
@@ -124,6 +126,14 @@ class Roster:
                 False,
                 f"waits for its turn: number {number} in the queue, {len(self._occupied)} of {self._limit} run",
             )
+
+    def settle(self, name: str, status: JobStatus) -> None:
+        """A job that was let in and waits after all gives its place back."""
+        with self._lock:
+            if status.status.phase is not Phase.QUEUED or name not in self._occupied:
+                return
+            self._place(name, status)
+        self.wake_next()
 
     def wake_next(self) -> None:
         """Have those looked at whose turn it is."""

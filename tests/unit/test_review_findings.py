@@ -1,5 +1,6 @@
 """What once went wrong, found by reading: each test tells what must hold instead."""
 
+import errno
 import os
 import threading
 import time
@@ -10,12 +11,14 @@ from pathlib import Path
 import pytest
 from tests.unit.simulation import IMAGE, Simulation, document
 
+from opeva_operator.engine import Container, EngineUnreachable
 from opeva_operator.founding import hand_over
 from opeva_operator.local import Operator
 from opeva_operator.lock import heartbeat_age
 from opeva_operator.testing import FakeEngine, FakeRun
 from opeva_operator.workqueue import WorkQueue
 from opeva_specs.settings import Settings
+from opeva_specs.status import JobStatus, Wish
 from opeva_specs.volume import SharedVolume
 
 
@@ -172,3 +175,123 @@ def test_a_log_that_the_job_made_huge_is_not_read_into_memory(s: Simulation, mon
     s.run()
     assert s.phase("a") == "Finished Completed"
     assert max(asked) <= 2**20
+
+
+def test_a_second_stop_that_comes_after_the_end_it_asked_for_is_still_a_stop(s: Simulation) -> None:
+    s.drop("a")
+    s.run()
+    s.wish("a", "stop")
+    signal = s.engine.signal
+
+    def stop_again(container_id: str, name: str) -> None:
+        signal(container_id, name)
+        s.clock.advance(0.1)
+        s.controls.write("a", Wish(id="second", wish="stop", by="ann", at=s.clock()))
+
+    s.engine.signal = stop_again  # type: ignore[method-assign]
+    s.run()
+    assert s.phase("a") == "Stopped StoppedByUser"
+
+
+def test_held_jobs_that_wait_let_others_pass(tmp_path: Path) -> None:
+    s = Simulation(tmp_path, max_concurrent_jobs=1)
+    for name in "abcde":
+        s.drop(name)
+    s.run()
+    for name in "abcde":
+        s.remove(f"{name}.yaml")
+    s.run()
+    assert s.phase("b") == "Queued Held"
+    s.finish("a")
+    s.drop("z")
+    s.run()
+    assert s.is_live("z")
+    for name in "abcde":
+        s.drop(name)
+    s.finish("z")
+    s.run()
+    assert s.is_live("b")
+
+
+def test_a_disk_that_fills_does_not_keep_the_queue_busy(tmp_path: Path) -> None:
+    s = Simulation(tmp_path, min_free_bytes=10**12)
+    free = iter(range(10**11, 0, -(2**20)))
+    object.__setattr__(s.operator._volume, "free_bytes", lambda: next(free))
+    for name in "abcd":
+        s.drop(name)
+    s.run()
+    assert next(free) > 10**11 - 50 * 2**20
+    assert s.phase("a") == "Queued DiskPressure"
+
+
+def test_a_place_that_was_taken_when_the_status_could_not_be_written_is_given_back(tmp_path: Path) -> None:
+    s = Simulation(tmp_path, max_concurrent_jobs=1)
+    s.drop("a", network="shaky")
+    s.run()
+    parts = s.operator._reconciler._parts
+    s.engine.host.networks.add("shaky")
+    write = parts.statuses.write
+
+    def full(status: JobStatus, *, durable: bool) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    parts.statuses.write = full  # type: ignore[method-assign]
+    s.operator._queue.add("a")
+    s.run()
+    parts.statuses.write = write  # type: ignore[method-assign]
+    s.engine.host.networks.discard("shaky")
+    parts.gatekeeper.forget_network("shaky")
+    s.wait(2)
+    assert s.phase("a") == "Queued NetworkMissing"
+    s.drop("b")
+    s.run()
+    assert s.is_live("b")
+
+
+def test_a_container_that_cannot_be_killed_is_not_signaled_without_a_pause(s: Simulation) -> None:
+    sent: list[str] = []
+    s.drop("a", terminationGracePeriodSeconds=1)
+    s.run()
+    s.engine.signal = lambda container_id, signal: sent.append(signal)  # type: ignore[method-assign]
+    s.wish("a", "stop")
+    s.run()
+    s.wait(5)
+    assert sent == ["SIGTERM", "SIGKILL", "SIGKILL", "SIGKILL"]
+
+
+def test_one_container_that_cannot_be_looked_at_keeps_no_worker_busy(s: Simulation) -> None:
+    for name in "abcdef":
+        s.drop(name)
+    s.run()
+    find, asked = s.engine.find, []
+
+    def shaky(name: str) -> Container | None:
+        asked.append(name)
+        if len(asked) > 300:
+            s.operator._queue.close()
+        if name[-1] in "acf":
+            raise EngineUnreachable("server error")
+        return find(name)
+
+    s.engine.find = shaky  # type: ignore[method-assign]
+    s.operator.resync()
+    s.run()
+    assert len(asked) < 40
+
+
+def test_a_frozen_engine_leaves_workers_to_those_who_do_not_need_it(living: tuple[Operator, FakeEngine]) -> None:
+    operator, engine = living
+    volume = SharedVolume(operator._settings.shared_data)
+    for number in range(20):
+        (volume.specs / f"job-{number}.yaml").write_text(document(f"job-{number}"))
+    assert eventually(lambda: len(engine.starts) == 20)
+
+    def frozen(*_: object, **__: object) -> None:
+        time.sleep(1.2)
+        raise EngineUnreachable("no answer")
+
+    for call in ("find", "list", "ping", "image_digest"):
+        setattr(engine, call, frozen)
+    time.sleep(3)
+    (volume.specs / "new.yaml").write_text(document("new"))
+    assert eventually(lambda: (volume.status / "new.json").exists(), seconds=1)
