@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.e2e import harness
 from tests.e2e.harness import Site
+from tests.e2e.jobs import SLEEP
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,12 @@ def site(tmp_path: Path, network: str) -> Iterator[Site]:
     """A volume of its own with an operator that runs."""
     with harness.site_on(tmp_path / "volume", network) as made:
         yield made
+
+
+@pytest.fixture
+def full(site: Site) -> Site:
+    """A site whose only place is taken: what comes now is queued."""
+    site.restart(OPEVA_MAX_CONCURRENT_JOBS="1")
+    site.run("blocker", SLEEP)
+    site.until("blocker", "Running")
+    return site

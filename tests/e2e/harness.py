@@ -9,19 +9,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import docker
-import yaml
 from docker import errors
+from tests.e2e.jobs import ENDED, Told, job, text_of
 
 IMAGE = "opeva-test/busybox:latest"
 INSTANCE = "opeva.io/instance"
 JOB = "opeva.io/job"
-ENDED = ("Finished", "Failed", "Stopped", "Canceled")
 PATIENCE = 40.0
 QUICK = {
     "OPEVA_SETTLE_SECONDS": "1",
@@ -33,83 +31,6 @@ QUICK = {
     "OPEVA_ENGINE_TIMEOUT_SECONDS": "20",
     "OPEVA_DEFAULT_IMAGE": IMAGE,
 }
-SLEEP = "sleep 300"
-
-
-def job(name: str, script: str = "true", *, labels: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
-    """A job that notes each of its starts in the volume's ledger, then runs a shell script."""
-    noted = f"echo started >> /data/ledger/{name}; {script}"
-    return {
-        "apiVersion": "opeva.io/v1",
-        "kind": "SimulationJob",
-        "metadata": {"name": name, **({"labels": labels} if labels else {})},
-        "spec": {
-            "command": ["sh", "-c"],
-            "args": [noted],
-            "terminationGracePeriodSeconds": 1,
-            **spec,
-        },
-    }
-
-
-def text_of(*jobs: dict[str, Any]) -> str:
-    """The spec file that holds these jobs."""
-    return yaml.safe_dump_all(jobs, sort_keys=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a status file tells."""
-
-    raw: dict[str, Any]
-
-    @property
-    def phase(self) -> str:
-        return str(self.raw["status"]["phase"])
-
-    @property
-    def reason(self) -> str:
-        return str(self.raw["status"]["reason"])
-
-    @property
-    def message(self) -> str:
-        return str(self.raw["status"]["message"])
-
-    @property
-    def outcome(self) -> tuple[str, str]:
-        """Phase and reason."""
-        return self.phase, self.reason
-
-    @property
-    def generation(self) -> int:
-        return int(self.raw["metadata"]["generation"])
-
-    @property
-    def source(self) -> str:
-        return str(self.raw["metadata"]["source"])
-
-    @property
-    def labels(self) -> dict[str, str]:
-        return dict(self.raw["metadata"]["labels"])
-
-    @property
-    def attempts(self) -> list[dict[str, Any]]:
-        """Every attempt of every generation, oldest first."""
-        return list(self.raw["status"]["attempts"])
-
-    @property
-    def attempt(self) -> dict[str, Any]:
-        """The newest attempt."""
-        return self.attempts[-1]
-
-    @property
-    def hidden(self) -> bool:
-        return bool(self.raw["status"]["hidden"])
-
-    def condition(self, kind: str) -> str | None:
-        """True, False, Unknown; None when it is not told."""
-        found = [c["status"] for c in self.raw["status"]["conditions"] if c["type"] == kind]
-        return found[0] if found else None
 
 
 class Site:
@@ -258,6 +179,15 @@ class Site:
     def until_true(self, claim: Callable[[], Any], words: str, within: float = PATIENCE) -> None:
         """Wait until the claim holds."""
         eventually(claim, words, self.explain, within)
+
+    def stays(self, name: str, seconds: float, **facts: object) -> None:
+        """Hold that these facts of the job's status stay as they are."""
+
+        def is_so() -> bool:
+            told = self.status(name)
+            return told is not None and all(getattr(told, key) == value for key, value in facts.items())
+
+        consistently(is_so, f"{name}: {facts}", seconds, lambda: self.explain(name))
 
     def explain(self, name: str = "") -> str:
         """For a failed test: the status in question and the operator's last words."""

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 from tests.contract.registry import Registry
-from tests.e2e.harness import SLEEP, Site, consistently, eventually, job
+from tests.e2e.harness import Site, consistently, eventually
+from tests.e2e.jobs import SLEEP, job
 
 pytestmark = pytest.mark.docker
 
 STUBBORN = "trap '' TERM; while :; do sleep 0.1; done"
-# The shell outlives the kill for a second: an engine may lose what it learns when the container is over already.
-HOG = "dd if=/dev/zero of=/dev/null bs=64M count=1; code=$?; sleep 1; exit $code"
+# An engine begins to listen for this a moment after the start, and no longer listens when all is over.
+HOG = "sleep 0.5; dd if=/dev/zero of=/dev/null bs=64M count=1; code=$?; sleep 0.5; exit $code"
 
 
 # -- the job's own end -----------------------------------------------------------------------------------------------

@@ -6,31 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.e2e.harness import SLEEP, Site, consistently, job, text_of
+from tests.e2e.harness import Site, consistently
+from tests.e2e.jobs import SLEEP, job
 
 pytestmark = pytest.mark.docker
 
 PAST_SETTLE = 2.5  # seconds: an edit that ends a run would have ended it by then
 PAST_GRACE = 3.5  # the same of a deletion
-
-
-@pytest.fixture
-def full(site: Site) -> Site:
-    """A site whose only place is taken: what comes now is queued."""
-    site.restart(OPEVA_MAX_CONCURRENT_JOBS="1")
-    site.run("blocker", SLEEP)
-    site.until("blocker", "Running")
-    return site
-
-
-def stays(site: Site, name: str, seconds: float, **facts: object) -> None:
-    """Hold that these facts of the job's status stay as they are."""
-
-    def is_so() -> bool:
-        told = site.status(name)
-        return told is not None and all(getattr(told, key) == value for key, value in facts.items())
-
-    consistently(is_so, f"{name}: {facts}", seconds, lambda: site.explain(name))
 
 
 # -- nothing that counts has changed ---------------------------------------------------------------------------------
@@ -61,7 +43,7 @@ def test_an_edit_that_changes_no_meaning_changes_nothing(site: Site, edit: Calla
     container = site.container("live")
     edit(live)
     edit(ended)
-    stays(site, "live", PAST_SETTLE, outcome=("Running", "Running"), generation=1)
+    site.stays("live", PAST_SETTLE, outcome=("Running", "Running"), generation=1)
     assert site.container("live") == container
     assert site.status("ended").outcome == ("Finished", "Completed")
     assert (site.runs("live"), site.runs("ended")) == (1, 1)
@@ -76,7 +58,7 @@ def test_a_file_that_is_moved_only_changes_where_it_comes_from(site: Site) -> No
     ended.rename(site.root / "specs/other.yml")
     site.until_true(lambda: site.status("live").source == "team/renamed.yaml", "the source is the new path")
     site.until_true(lambda: site.status("ended").source == "other.yml", "the source is the new path")
-    stays(site, "live", PAST_GRACE, phase="Running", generation=1)
+    site.stays("live", PAST_GRACE, phase="Running", generation=1)
     assert site.status("ended").outcome == ("Finished", "Completed")
     assert (site.runs("live"), site.runs("ended")) == (1, 1)
 
@@ -100,7 +82,7 @@ def test_an_edit_of_a_live_job_ends_it_after_the_settle_time(site: Site) -> None
     site.run("edited", SLEEP)
     site.until("edited", "Running")
     site.run("edited", f"echo new; {SLEEP}")
-    stays(site, "edited", 0.5, phase="Running", generation=1)
+    site.stays("edited", 0.5, phase="Running", generation=1)
     told = site.until("edited", "Running", generation=2)
     first, second = told.attempts
     assert (first["reason"], first["generation"], second["generation"]) == ("Superseded", 1, 2)
@@ -125,7 +107,7 @@ def test_an_edit_that_is_taken_back_within_the_settle_time_ends_nothing(site: Si
     container = site.container("edited")
     site.run("edited", "echo another")
     site.run("edited", SLEEP)
-    stays(site, "edited", PAST_SETTLE, phase="Running", generation=1)
+    site.stays("edited", PAST_SETTLE, phase="Running", generation=1)
     assert site.container("edited") == container
 
 
@@ -148,7 +130,7 @@ def test_an_edit_outside_the_digest_leaves_an_ended_job_as_it_is(site: Site) -> 
     site.drop("ended.yaml", job("ended", labels={"team": "red"}))
     site.until_ended("ended")
     site.drop("ended.yaml", job("ended", labels={"team": "blue"}, terminationGracePeriodSeconds=9))
-    stays(site, "ended", PAST_SETTLE, outcome=("Finished", "Completed"), generation=1, labels={"team": "red"})
+    site.stays("ended", PAST_SETTLE, outcome=("Finished", "Completed"), generation=1, labels={"team": "red"})
     assert site.runs("ended") == 1
 
 
@@ -163,7 +145,7 @@ def test_an_earlier_run_that_ended_by_itself_is_shown_again(site: Site) -> None:
     site.run("back", "echo first; exit 5")
     told = site.until("back", "Failed", "ExitNonZero", generation=1)
     assert "exit code 5" in told.message
-    stays(site, "back", 2, outcome=("Failed", "ExitNonZero"), generation=1)
+    site.stays("back", 2, outcome=("Failed", "ExitNonZero"), generation=1)
     assert site.runs("back") == 2
     assert (site.root / "jobs/back/logs/container.log").read_text() == "first\n"
 
@@ -177,7 +159,7 @@ def test_an_earlier_run_that_a_person_stopped_is_shown_again(site: Site) -> None
     site.until_ended("back", generation=2)
     site.run("back", SLEEP)
     site.until("back", "Stopped", "StoppedByUser", generation=1)
-    stays(site, "back", 2, outcome=("Stopped", "StoppedByUser"))
+    site.stays("back", 2, outcome=("Stopped", "StoppedByUser"))
     assert site.runs("back") == 2
 
 
@@ -211,7 +193,7 @@ def test_an_earlier_run_is_shown_again_whatever_was_rerun_since(site: Site) -> N
     site.until_ended("back", generation=3)
     site.run("back", "echo first")
     site.until("back", "Finished", generation=1)
-    stays(site, "back", 2.5, outcome=("Finished", "Completed"), generation=1)
+    site.stays("back", 2.5, outcome=("Finished", "Completed"), generation=1)
     assert site.runs("back") == 3
 
 
@@ -236,7 +218,7 @@ def test_the_wish_to_rerun_runs_it_again_and_edits_no_file(site: Site) -> None:
     assert told.raw["status"]["reruns"] == 1
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
     site.until_true(lambda: not (site.root / "control/again.json").exists(), "the wish is taken away")
-    stays(site, "again", 2.5, generation=2, phase="Finished")
+    site.stays("again", 2.5, generation=2, phase="Finished")
     assert site.runs("again") == 2
 
 
@@ -260,7 +242,7 @@ def test_stopping_a_queued_job_cancels_it(full: Site) -> None:
     assert "not needed" in told.message
     full.wish("blocker", "stop")
     full.until("blocker", "Stopped")
-    stays(full, "waiting", 2.5, outcome=("Canceled", "StoppedByUser"), generation=1)
+    full.stays("waiting", 2.5, outcome=("Canceled", "StoppedByUser"), generation=1)
     assert full.runs("waiting") == 0
 
 
@@ -271,7 +253,7 @@ def test_stopping_a_live_job_ends_the_generation_for_good(site: Site) -> None:
     told = site.until("stopped", "Stopped", "StoppedByUser")
     assert "Ann" in told.message
     site.restart()
-    stays(site, "stopped", 2.5, outcome=("Stopped", "StoppedByUser"), generation=1)
+    site.stays("stopped", 2.5, outcome=("Stopped", "StoppedByUser"), generation=1)
     assert site.runs("stopped") == 1
     site.until_true(lambda: site.containers("stopped") == [], "its container is removed")
 
@@ -281,7 +263,7 @@ def test_stopping_an_ended_job_changes_nothing(site: Site) -> None:
     site.until_ended("ended")
     site.wish("ended", "stop")
     site.until_true(lambda: not (site.root / "control/ended.json").exists(), "the wish is taken away")
-    stays(site, "ended", 1, outcome=("Finished", "Completed"))
+    site.stays("ended", 1, outcome=("Finished", "Completed"))
     assert "had ended already" in (site.root / "state/jobs/ended/events.jsonl").read_text()
 
 
@@ -290,7 +272,7 @@ def test_a_wish_for_another_version_of_the_job_is_dropped(site: Site) -> None:
     site.until("other", "Running")
     site.wish("other", "stop", digest="0" * 64)
     site.until_true(lambda: not (site.root / "control/other.json").exists(), "the wish is taken away")
-    stays(site, "other", 1, outcome=("Running", "Running"))
+    site.stays("other", 1, outcome=("Running", "Running"))
 
 
 def test_a_wish_that_comes_before_its_job_waits_for_it(site: Site) -> None:
@@ -323,7 +305,7 @@ def test_deleting_a_job_of_somebodys_file_leaves_a_tombstone(site: Site) -> None
     assert path.exists()
     assert not (site.root / "jobs/mine").exists()
     site.restart()
-    stays(site, "mine", 2.5, hidden=True, generation=1)
+    site.stays("mine", 2.5, hidden=True, generation=1)
     assert site.runs("mine") == 1
     site.run("mine", "echo new")
     told = site.until_ended("mine", generation=2)
@@ -337,7 +319,7 @@ def test_a_tombstone_outlives_the_loss_of_the_status_folder(site: Site) -> None:
     site.until_true(lambda: site.status("mine").hidden, "the status is hidden")
     (site.root / "status/mine.json").unlink()
     site.until_true(lambda: site.status("mine") is not None, "the status is back")
-    stays(site, "mine", 1.5, hidden=True, generation=1)
+    site.stays("mine", 1.5, hidden=True, generation=1)
     assert site.runs("mine") == 1
 
 
@@ -348,231 +330,3 @@ def test_deleting_a_live_job_stops_it_first(site: Site) -> None:
     site.until_true(lambda: site.status("live") is None, "there is no status any more")
     assert site.containers("live") == []
     assert not (site.root / "jobs/live").exists()
-
-
-# -- the file goes ---------------------------------------------------------------------------------------------------
-
-
-def test_a_queued_job_whose_file_is_gone_is_canceled(full: Site) -> None:
-    path = full.run("waiting", SLEEP)
-    full.until("waiting", "Queued", "AtCapacity")
-    path.unlink()
-    full.until("waiting", "Canceled", "SpecDeleted")
-    assert full.runs("waiting") == 0
-
-
-def test_a_live_job_whose_file_is_gone_is_stopped_after_the_grace(site: Site) -> None:
-    path = site.run("live", f"echo kept; {SLEEP}")
-    site.until("live", "Running")
-    path.unlink()
-    stays(site, "live", 1.3, phase="Running")
-    told = site.until("live", "Stopped", "SpecDeleted")
-    assert told.condition("SpecPresent") == "False"
-    site.until_true(lambda: site.containers("live") == [], "its container is removed")
-    assert (site.root / "jobs/live/logs/container.log").read_text() == "kept\n"
-
-
-def test_a_live_job_whose_file_is_back_in_time_goes_on(site: Site) -> None:
-    path = site.run("live", SLEEP)
-    site.until("live", "Running")
-    container = site.container("live")
-    path.unlink()
-    site.until_true(lambda: site.status("live").condition("SpecPresent") == "False", "it is told that the file is gone")
-    site.run("live", SLEEP)
-    stays(site, "live", PAST_GRACE, phase="Running", generation=1)
-    assert site.container("live") == container
-
-
-def test_an_ended_job_whose_file_is_gone_keeps_its_outcome(site: Site) -> None:
-    path = site.run("ended", "echo kept")
-    site.until_ended("ended")
-    path.unlink()
-    site.until_true(
-        lambda: site.status("ended").condition("SpecPresent") == "False", "it is told that the file is gone"
-    )
-    stays(site, "ended", PAST_GRACE, outcome=("Finished", "Completed"), generation=1)
-    assert (site.root / "jobs/ended/logs/container.log").read_text() == "kept\n"
-    site.run("ended", "echo kept")
-    site.until_true(lambda: site.status("ended").condition("SpecPresent") == "True", "it is told that the file is back")
-    stays(site, "ended", 1.5, outcome=("Finished", "Completed"), generation=1)
-    assert site.runs("ended") == 1
-
-
-def test_another_name_in_the_file_is_another_job(site: Site) -> None:
-    site.drop("job.yaml", job("old", SLEEP))
-    site.until("old", "Running")
-    site.drop("job.yaml", job("new", SLEEP))
-    site.until("new", "Running")
-    site.until("old", "Stopped", "SpecDeleted")
-    assert (site.runs("old"), site.runs("new")) == (1, 1)
-
-
-# -- files that cannot be accepted -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("restarted", [False, True], ids=["at-once", "after-a-restart"])
-def test_a_file_that_becomes_invalid_leaves_its_job_alone_until_it_is_mended(site: Site, restarted: bool) -> None:
-    good = text_of(job("torn", SLEEP))
-    site.put("specs/torn.yaml", good)
-    site.until("torn", "Running")
-    site.put("specs/torn.yaml", good + "  imagee: nonsense\n")
-    site.until_true(lambda: site.rejected("torn.yaml"), "the file is rejected")
-    (error,) = site.rejected("torn.yaml")
-    assert (error["field"], error["line"]) == ("spec.imagee", len(good.splitlines()) + 1)
-    assert "image" in error["message"]
-    stays(site, "torn", PAST_GRACE, phase="Running", generation=1)
-    if restarted:
-        site.kill()
-    site.put("specs/torn.yaml", good)
-    if restarted:
-        site.start()
-    site.until_true(lambda: not site.rejected("torn.yaml"), "the file is no longer rejected")
-    stays(site, "torn", PAST_SETTLE, phase="Running", generation=1)
-    assert site.runs("torn") == 1
-
-
-@pytest.mark.parametrize("restarted", [False, True], ids=["at-once", "after-a-restart"])
-def test_deleting_an_invalid_file_counts_as_deleting_its_jobs(site: Site, restarted: bool) -> None:
-    site.drop("torn.yaml", job("live", SLEEP), job("ended"))
-    site.until("live", "Running")
-    site.until_ended("ended")
-    path = site.put("specs/torn.yaml", "kind: [")
-    site.until_true(lambda: site.rejected("torn.yaml"), "the file is rejected")
-    if restarted:
-        site.restart()
-        stays(site, "live", PAST_GRACE, phase="Running")
-    path.unlink()
-    site.until("live", "Stopped", "SpecDeleted")
-    site.until_true(lambda: not site.rejected("torn.yaml"), "nothing is rejected any more")
-    assert site.status("ended").outcome == ("Finished", "Completed")
-
-
-def test_an_error_in_one_document_rejects_the_whole_file(site: Site) -> None:
-    bad = job("second") | {"kind": "SimulationJobb"}
-    site.drop("two.yaml", job("first"), bad)
-    site.until_true(lambda: site.rejected("two.yaml"), "the file is rejected")
-    assert site.rejected("two.yaml")[0]["document"] == 2
-    consistently(lambda: site.status("first") is None, "no job of the file exists", 1.5)
-    site.drop("two.yaml", job("first"), job("second"))
-    site.until_ended("first")
-    site.until_ended("second")
-    assert site.rejected("two.yaml") == []
-
-
-def test_a_name_that_the_file_has_twice_rejects_that_document_only(site: Site) -> None:
-    site.drop("two.yaml", job("twice", "echo first"), job("twice", "echo second"), job("free"))
-    site.until_ended("twice")
-    site.until_ended("free")
-    site.until_true(lambda: site.rejected("two.yaml"), "the document is rejected")
-    (error,) = site.rejected("two.yaml")
-    assert error["document"] == 2
-    assert (site.root / "jobs/twice/logs/container.log").read_text() == "first\n"
-    assert site.runs("twice") == 1
-
-
-def test_a_name_that_another_file_has_rejects_that_document_only(site: Site) -> None:
-    site.run("taken", SLEEP)
-    site.until("taken", "Running")
-    site.drop("two.yaml", job("taken", "echo another"), job("free"))
-    site.until_ended("free")
-    site.until_true(lambda: site.rejected("two.yaml"), "the document is rejected")
-    (error,) = site.rejected("two.yaml")
-    assert (error["reason"], error["document"]) == ("DuplicateName", 1)
-    stays(site, "taken", PAST_SETTLE, phase="Running", generation=1)
-    assert site.status("taken").source == "taken.yaml"
-
-
-def test_the_other_file_takes_over_when_the_first_goes(site: Site) -> None:
-    first = site.drop("first.yaml", job("same", SLEEP))
-    site.until("same", "Running")
-    site.drop("second.yaml", job("same", SLEEP))
-    site.until_true(lambda: site.rejected("second.yaml"), "the second file is rejected")
-    first.unlink()
-    site.until_true(lambda: site.status("same").source == "second.yaml", "the second file has the name")
-    site.until_true(lambda: not site.rejected("second.yaml"), "the second file is no longer rejected")
-    stays(site, "same", PAST_GRACE, phase="Running", generation=1)
-    assert site.runs("same") == 1
-
-
-def test_a_file_that_takes_over_with_another_digest_runs_its_own(site: Site) -> None:
-    first = site.drop("first.yaml", job("same", SLEEP))
-    site.until("same", "Running")
-    site.drop("second.yaml", job("same", f"echo another; {SLEEP}"))
-    site.until_true(lambda: site.rejected("second.yaml"), "the second file is rejected")
-    first.unlink()
-    told = site.until("same", "Running", generation=2)
-    assert (told.source, told.attempts[0]["reason"]) == ("second.yaml", "Superseded")
-
-
-def test_an_invalid_file_of_the_api_is_a_failed_job_until_it_is_mended(site: Site) -> None:
-    site.put("specs/api/bad.yaml", text_of(job("bad")) + "  imagee: nonsense\n")
-    told = site.until("bad", "Failed", "SpecInvalid")
-    assert "imagee" in told.message
-    assert site.rejected("api/bad.yaml")
-    site.drop("api/bad.yaml", job("bad"))
-    site.until("bad", "Finished", "Completed")
-    assert site.rejected("api/bad.yaml") == []
-    assert site.runs("bad") == 1
-
-
-# -- well-formed, but it cannot run now ------------------------------------------------------------------------------
-
-
-def test_a_job_waits_for_its_config(site: Site) -> None:
-    site.run("waits", "cat /data/jobs/waits/config.yaml", configPath="late.yaml")
-    told = site.until("waits", "Queued", "ConfigMissing")
-    assert "configs/late.yaml" in told.message
-    stays(site, "waits", 1, outcome=("Queued", "ConfigMissing"))
-    site.put("configs/late.yaml", "experiment: {name: E, run_name: R}\n")
-    told = site.until_ended("waits")
-    assert told.phase == "Finished"
-    assert (site.root / "jobs/waits/logs/container.log").read_text() == "experiment: {name: E, run_name: R}\n"
-    assert told.raw["status"]["jobInfo"]["experiment_name"] == "E"
-
-
-def test_a_job_waits_for_its_host(site: Site) -> None:
-    site.run("waits", targetHost="mars")
-    assert "mars" in site.until("waits", "Queued", "HostUnknown").message
-    stays(site, "waits", 1.5, outcome=("Queued", "HostUnknown"))
-
-
-@pytest.mark.parametrize("forbidden", ["host", "container:blocker"])
-def test_what_policy_denies_fails_without_an_attempt(site: Site, forbidden: str) -> None:
-    site.run("denied", network=forbidden)
-    told = site.until("denied", "Failed", "PolicyDenied")
-    assert (told.attempts, site.containers("denied")) == ([], [])
-    stays(site, "denied", 1.5, outcome=("Failed", "PolicyDenied"), generation=1)
-    site.run("denied")
-    site.until("denied", "Finished", generation=2)
-
-
-def test_a_config_that_is_edited_later_changes_nothing_until_a_rerun(full: Site) -> None:
-    full.put("configs/c.yaml", "value: old\n")
-    full.run("job", "cat /data/jobs/job/config.yaml", configPath="configs/c.yaml")
-    full.until("job", "Queued", "AtCapacity")
-    full.put("configs/c.yaml", "value: new\n")
-    full.wish("blocker", "stop")
-    full.until_ended("job")
-    log = full.root / "jobs/job/logs/container.log"
-    assert log.read_text() == "value: old\n"
-    stays(full, "job", 1.5, phase="Finished", generation=1)
-    full.wish("job", "rerun")
-    full.until_ended("job", generation=2)
-    assert log.read_text() == "value: new\n"
-
-
-def test_other_defaults_change_nothing_that_was_accepted(full: Site) -> None:
-    full.put("configs/c.yaml", "value: 1\n")
-    default = {"command": ["sh", "-c", "echo $0 $*"], "configPath": "c.yaml"}
-    spec = {"apiVersion": "opeva.io/v1", "kind": "SimulationJob"}
-    full.drop("queued.yaml", {**spec, "metadata": {"name": "queued"}, "spec": default})
-    full.until("queued", "Queued", "AtCapacity")
-    full.restart(OPEVA_DEFAULT_IMAGE="opeva-test/busybox:other", OPEVA_JOB_ARGS="--other <name>")
-    stays(full, "blocker", PAST_SETTLE, phase="Running", generation=1)
-    full.wish("blocker", "stop")
-    told = full.until_ended("queued")
-    assert told.attempt["image"] == "opeva-test/busybox:latest"
-    log = (full.root / "jobs/queued/logs/container.log").read_text()
-    assert log == "--config /data/jobs/queued/config.yaml --job_id queued\n"
-    stays(full, "queued", PAST_SETTLE, phase="Finished", generation=1)
-    assert full.runs("blocker") == 1

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.harness import ENDED, SLEEP, Site, consistently, site_on
+from tests.e2e.harness import Site, consistently, site_on
+from tests.e2e.jobs import ENDED, SLEEP
 from tests.faults.faultsock import Faultsock, Refused
 
 pytestmark = pytest.mark.docker

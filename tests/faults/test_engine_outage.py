@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.contract.private_engine import PrivateEngine
-from tests.e2e.harness import SLEEP, Site
+from tests.e2e.harness import Site
+from tests.e2e.jobs import SLEEP
 
 pytestmark = pytest.mark.docker
 

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.e2e.harness import SLEEP, Site, consistently, job, text_of
+from tests.e2e.harness import Site, consistently
+from tests.e2e.jobs import SLEEP, job, text_of
 
 pytestmark = pytest.mark.docker
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.harness import SLEEP, Site, consistently, site_on
+from tests.e2e.harness import Site, consistently, site_on
+from tests.e2e.jobs import SLEEP
 
 pytestmark = pytest.mark.docker
 
