@@ -5,7 +5,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from tests.unit.simulation import Simulation
+from tests.unit.simulation import Crash, Simulation
 
 from opeva_operator.engine import EngineUnreachable
 from opeva_operator.launch import container_name
@@ -313,3 +313,25 @@ def test_two_volumes_on_one_engine_never_touch_each_other(s: Simulation, tmp_pat
     s.wait(40)
     assert s.phase("a") == "Running Running"
     assert (s.engine.faults, other.engine.faults) == ([], [])
+
+
+@pytest.mark.parametrize("number", range(1, 5))
+def test_an_event_torn_by_a_crash_does_not_take_the_next_one_with_it(s: Simulation, number: int) -> None:
+    step, torn = s.fate.step, list[str]()
+
+    def tear(what: str) -> None:
+        step(what)
+        if what == "amid append state/jobs/a/events.jsonl":
+            torn.append(what)
+            if len(torn) == number:
+                raise Crash(what)
+
+    s.fate.step = tear  # type: ignore[method-assign]
+    _one_run(s)
+    s.wait(35)
+    assert s.crashes == 1
+    (s.volume.status / "a.json").unlink()
+    s.restart()
+    s.wait(35)
+    assert s.phase("a") == "Failed ExitNonZero"
+    assert (s.status("a").status.attempts[0].exit_code, s.engine.starts) == (4, ["a"])

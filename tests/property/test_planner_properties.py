@@ -74,7 +74,8 @@ def statuses(draw: st.DrawFn) -> JobStatus:
         intent = draw(intents())
     observed = Observed(
         phase=phase, reason=reason, generations=(*generations, record), attempts=tuple(attempts), queued_at=ago(800),
-        intent=intent, reruns=draw(st.integers(0, 1)), hidden=draw(st.booleans()), imported=draw(st.booleans()),
+        intent=intent, reruns=draw(st.integers(0, 1)), hidden=draw(st.booleans()),
+        imported=draw(st.sampled_from((False, False, False, True))),
         last_wish=draw(st.sampled_from((None, "w1"))), grace_seconds=draw(st.sampled_from((0, 30))),
     )  # fmt: skip
     meta = Meta(name="a", generation=count, digest=record.digest, source="a.yaml", source_hash="h1")
@@ -82,12 +83,16 @@ def statuses(draw: st.DrawFn) -> JobStatus:
 
 
 @st.composite
-def containers(draw: st.DrawFn) -> Container:
+def containers(draw: st.DrawFn, told: JobStatus | None) -> Container:
+    """A container, most often that of the newest attempt."""
+    newest = told.status.attempts[-1] if told is not None and told.status.attempts else None
+    numbers = (newest.generation, newest.attempt) if newest is not None else (1, 1)
+    generation, number = draw(st.just(numbers) | st.just(numbers) | st.tuples(st.integers(1, 4), st.integers(1, 2)))
     state = draw(st.sampled_from(("created", "running", "paused", "exited", "dead")))
     has_started = state != "created" and (state in ("running", "paused") or draw(st.booleans()))
     return Container(
-        id="c", name="opeva-v-a", job="a", generation=draw(st.integers(1, 4)), attempt=draw(st.integers(1, 2)),
-        digest="d1", state=state, is_ours=draw(st.booleans()), started_at=ago(700) if has_started else None,
+        id="c", name="opeva-v-a", job="a", generation=generation, attempt=number, digest="d1", state=state,
+        is_ours=draw(st.sampled_from((True, True, True, False))), started_at=ago(700) if has_started else None,
         finished_at=ago(1) if state == "exited" else None, exit_code=draw(st.sampled_from((0, 1, 137))),
     )  # fmt: skip
 
@@ -109,19 +114,20 @@ wishes = st.builds(
 )  # fmt: skip
 
 
-def situations_with(told: st.SearchStrategy[JobStatus | None]) -> st.SearchStrategy[Situation]:
-    """Situations of jobs with such statuses."""
-    return st.builds(
-        Situation,
-        name=st.just("a"),
-        now=st.just(NOW),
+@st.composite
+def situations_with(draw: st.DrawFn, statuses_or_none: st.SearchStrategy[JobStatus | None]) -> Situation:
+    """Situations of jobs with such statuses; the parts fit each other more often than not."""
+    told = draw(statuses_or_none)
+    return Situation(
+        name="a",
+        now=NOW,
         status=told,
-        container=st.none() | st.just(Unreachable("no answer")) | containers(),
-        wanted=presents | st.builds(Absent, since=instants) | st.just(Unsure(message="unsure")),
-        gate=st.none() | gates,
-        wish=st.none() | wishes,
-        is_held=st.booleans(),
-        is_rebuilt=st.booleans(),
+        container=draw(containers(told) | containers(told) | st.none() | st.just(Unreachable("no answer"))),
+        wanted=draw(presents | st.builds(Absent, since=instants) | st.just(Unsure(message="unsure"))),
+        gate=draw(st.none() | gates),
+        wish=draw(st.none() | st.none() | wishes),
+        is_held=draw(st.sampled_from((False, False, True))),
+        is_rebuilt=draw(st.booleans()),
     )
 
 
