@@ -5,7 +5,8 @@ from pathlib import Path
 
 import orjson
 import pytest
-from tests.unit.simulation import Crash, Simulation
+from tests.unit.mortal import Crash
+from tests.unit.simulation import Simulation
 
 from opeva_operator.engine import EngineUnreachable
 from opeva_operator.launch import container_name
