@@ -19,8 +19,9 @@ from pathlib import Path
 from opeva_specs.gitflux import in_flux
 from opeva_specs.model import SimulationJob
 from opeva_specs.parse import SpecError, SpecInvalid, parse_file
+from opeva_specs.sentinel import sentinel_problem
 from opeva_specs.survey import is_ignored, is_ignored_name
-from opeva_specs.volume import SENTINEL, SharedVolume
+from opeva_specs.volume import SharedVolume
 from opeva_specs.wanted import Absent, Doc, Present, Unsure, Wanted
 from opeva_specs.yamltree import MAX_BYTES
 
@@ -86,6 +87,7 @@ class SpecStore:
         self._since: dict[str, datetime] = {}
         self._is_listed = False
         self._trusted_since: datetime | None = None
+        self._sentinel_at: datetime | None = None
 
     # -- looking -------------------------------------------------------------------------------------------------
 
@@ -96,10 +98,10 @@ class SpecStore:
         except OSError as error:
             self.problems = (f"cannot list specs/: {error.strerror}; nothing is deemed deleted",)
             self._is_listed = False
-            return Look()
+            return Look(again_after=SECOND_LOOK)  # it may only have been changed while it was listed
         was_in_doubt = self.doubt() is not None
         self._is_listed = True
-        self.problems = self._sentinel_problem()
+        self.problems = sentinel_problem(self._volume, self._instance)
         if was_in_doubt:
             self._trusted_since = now  # what is missing now may be on its way back
         gone = [source for source in self.files if source not in found]
@@ -126,7 +128,7 @@ class SpecStore:
             with os.scandir(self._volume.specs / folder) as entries:
                 for entry in entries:
                     path = f"{folder}/{entry.name}" if folder else entry.name
-                    if is_ignored_name(entry.name):
+                    if is_ignored_name(entry.name) or not entry.name.isprintable():
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(path)
@@ -239,7 +241,7 @@ class SpecStore:
             return Present(
                 digest=digest, source=owner, source_hash=file.source_hash, documents=len(file.docs), since=since
             )
-        doubt = self.doubt() or (self._source_doubt(source, now) if source else None)
+        doubt = self._doubt_now(now) or (self._source_doubt(source, now) if source else None)
         if doubt:
             return Unsure(message=doubt)
         since = self._since.setdefault(name, now)
@@ -250,6 +252,13 @@ class SpecStore:
         if not self._is_listed:
             return "specs/ cannot be listed"
         return next(iter(self.problems), None)
+
+    def _doubt_now(self, now: datetime) -> str | None:
+        """The same, but the sentinel is looked at anew: it may have gone with the files, after the last scan."""
+        if self._sentinel_at != now:
+            self._sentinel_at = now
+            self.problems = self.problems or sentinel_problem(self._volume, self._instance)
+        return self.doubt()
 
     def _source_doubt(self, source: str, now: datetime) -> str | None:
         if source in self._glances:
@@ -294,17 +303,6 @@ class SpecStore:
 
     # -- doubting ------------------------------------------------------------------------------------------------
 
-    def _sentinel_problem(self) -> tuple[str, ...]:
-        try:
-            found = self._volume.read(f"specs/{SENTINEL}", 256).decode("ascii", "replace").strip()
-        except FileNotFoundError:
-            return (f"specs/{SENTINEL} is missing: is the folder mounted? Nothing is deemed deleted until it is back",)
-        except OSError as error:
-            return (f"specs/{SENTINEL} cannot be read ({error.strerror}): nothing is deemed deleted",)
-        if found != self._instance:
-            return (f"specs/{SENTINEL} is that of another volume: nothing is deemed deleted",)
-        return ()
-
     def _is_in_git_flux(self, source: str, now: datetime) -> bool:
         folder = self._volume.specs
         if in_flux(folder / ".git", now):
@@ -331,7 +329,8 @@ def _joined(looks: Iterable[Look]) -> Look:
 
 def is_spec_file(source: str) -> bool:
     """Whether a path below `specs/` is one we read."""
-    return source.endswith(SUFFIXES) and not any(is_ignored(Path(part)) for part in source.split("/"))
+    is_named_well = source.endswith(SUFFIXES) and source.isprintable()
+    return is_named_well and not any(is_ignored(Path(part)) for part in source.split("/"))
 
 
 def _signature(found: os.stat_result) -> Signature:

@@ -295,3 +295,29 @@ def test_a_frozen_engine_leaves_workers_to_those_who_do_not_need_it(living: tupl
     time.sleep(3)
     (volume.specs / "new.yaml").write_text(document("new"))
     assert eventually(lambda: (volume.status / "new.json").exists(), seconds=1)
+
+
+def test_specs_that_vanish_together_with_the_sentinel_end_nothing(s: Simulation) -> None:
+    for name in "abc":
+        s.drop(name)
+    s.run()
+    for name in "abc":
+        s.remove(f"{name}.yaml")
+    (s.volume.specs / ".opeva").unlink()  # no event tells of it
+    s.wait(25)
+    assert [s.phase(name) for name in "abc"] == ["Running Running"] * 3
+    (s.volume.specs / ".opeva").write_text(s.engine.instance)
+    s.wait(60)
+    assert [s.phase(name) for name in "abc"] == ["Stopped SpecDeleted"] * 3
+
+
+def test_a_file_name_that_is_no_text_stops_neither_scan_nor_start(s: Simulation) -> None:
+    for text in ("nonsense: 1\n", document("odd")):
+        with open(os.fsencode(s.volume.specs) + f"/{len(text)}".encode() + b"\xff.yaml", "w") as file:  # noqa: PTH123
+            file.write(text)
+    s.drop("a")
+    s.wait(31)
+    s.restart()
+    s.wait(3)
+    assert s.phase("a") == "Running Running"
+    assert s.phase("odd") == "-"
