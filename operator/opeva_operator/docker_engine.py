@@ -48,10 +48,8 @@ class DockerEngine:
     """One Docker Engine, seen by one instance; it connects at the first call, so it can be made while none answers."""
 
     def __init__(self, instance: str, *, docker_host: str | None = None, timeout_seconds: float = 30.0) -> None:
-        self._instance = instance
-        self._docker_host = docker_host
-        self._timeout_seconds = timeout_seconds
-        self._ours = f"{INSTANCE}={instance}"
+        self._instance, self._ours = instance, f"{INSTANCE}={instance}"
+        self._docker_host, self._timeout_seconds = docker_host, timeout_seconds
         self._connecting = threading.Lock()
         self._connected: docker.APIClient | None = None
 
@@ -90,13 +88,14 @@ class DockerEngine:
 
     def find(self, name: str) -> Container | None:
         """The container of that name with all it knows; None means surely gone."""
-        try:
-            with translated(f"look at container {name!r}"):
-                found = docker_json.from_inspection(self._client.inspect_container(name), self._instance)
-        except ContainerGone:
-            return None
-        # Docker takes the beginning of an id for a name, too.
-        return found if found.name == name else None
+        found = self.by_id(name)  # Docker takes the beginning of an id for a name, and a name for an id
+        return found if found is not None and found.name == name else None
+
+    def by_id(self, container_id: str) -> Container | None:
+        """The container of that id; None means surely gone."""
+        with contextlib.suppress(ContainerGone):
+            return self._inspect(container_id)
+        return None
 
     def create(self, wanted: ContainerSpec) -> str:
         """Create it, not started; the id."""
@@ -122,7 +121,7 @@ class DockerEngine:
             self._client.kill(container_id, signal)
         # Docker wakes it for some signals only; a sleeping process would not hear the others.
         if self._inspect(container_id).state == "paused":
-            with translated(f"wake container {container_id[:12]}"), _fine_if("is not paused"):
+            with translated(f"wake container {container_id[:12]}"), _fine_if("is not paused", "stopped container"):
                 self._client.unpause(container_id)
 
     def remove(self, container_id: str) -> None:
@@ -162,8 +161,7 @@ class DockerEngine:
     def _credentials(self, image: str, repository: str) -> dict[str, str | bytes]:
         try:
             self._client.reload_config()  # somebody may have logged in since
-            registry, _ = auth.resolve_repository_name(repository)
-            header = auth.get_config_header(self._client, registry)
+            header = auth.get_config_header(self._client, auth.resolve_repository_name(repository)[0])
         except errors.InvalidRepository as error:
             raise PullFailed("not found", f"cannot pull {image!r}: {error}") from error
         except errors.DockerException as error:
@@ -208,8 +206,11 @@ class DockerEngine:
         params = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": str(int(follow))}
         if since is not None:
             params["since"] = docker_json.since_parameter(since)
+        silence = None if follow else self._timeout_seconds
         with translated(f"read the log of container {container_id[:12]}"):
-            return FrameStream(self._open(f"/containers/{container_id}/logs", params, None))
+            return FrameStream(
+                self._open(f"/containers/{container_id}/logs", params, silence), must_be_whole=not follow
+            )
 
     def events(self) -> EventStream:
         """Events of this instance's containers from now on; ends after a minute of silence."""
@@ -226,8 +227,7 @@ class DockerEngine:
             if not (made := self._networks_named("bridge")):
                 return self._has_forgotten(container)
             made_at = docker_json.instant(made[0]["Created"])
-        # What outlived the restart did not end by it.
-        ended_at = container.finished_at
+        ended_at = container.finished_at  # what outlived the restart did not end by it
         return made_at is not None and made_at > container.started_at and (ended_at is None or ended_at <= made_at)
 
     def _has_forgotten(self, container: Container) -> bool:
@@ -251,7 +251,7 @@ class DockerEngine:
             return None  # a container of another engine
 
     def _inspect(self, container_id: str) -> Container:
-        with translated(f"look at container {container_id[:12]}"):
+        with translated(f"look at container {container_id[:80]!r}"):
             return docker_json.from_inspection(self._client.inspect_container(container_id), self._instance)
 
     def _url(self, path: str) -> str:
@@ -330,12 +330,12 @@ def _raise_for_status(response: requests.Response) -> None:
 
 
 @contextlib.contextmanager
-def _fine_if(sign: str) -> Iterator[None]:
+def _fine_if(*signs: str) -> Iterator[None]:
     """Go on when Docker refuses in these words: what was wanted is so already."""
     try:
         yield
     except errors.APIError as error:
-        if sign not in _words(error):
+        if not any(sign in _words(error) for sign in signs):
             raise
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from .engine import JOB, EngineEvent, LogEntry
+from .engine import JOB, EngineEvent, EngineUnreachable, LogEntry
 
 _HEADER = struct.Struct(">BxxxL")  # which stream, and how many bytes follow
 _CHUNK_BYTES = 2**16
@@ -63,16 +63,21 @@ class Source:
 
 
 class FrameStream:
-    """Log entries from Docker's frames: one frame is one entry, its time in front."""
+    """Log entries from Docker's frames: one frame is one entry, its time in front.
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    One that must be whole raises EngineUnreachable when it broke before its end.
+    """
+
+    def __init__(self, source: Source, *, must_be_whole: bool = False) -> None:
+        self._source, self._must_be_whole = source, must_be_whole
 
     def __iter__(self) -> Iterator[LogEntry]:
         try:
             for payload in frames(self._source):
                 at, _, data = payload.partition(b" ")
                 yield LogEntry(at=at.decode("ascii"), data=data)
+            if self._must_be_whole and not self._source.is_complete:
+                raise EngineUnreachable("cannot read the log to its end: the engine went silent, or away")
         finally:
             self.close()
 

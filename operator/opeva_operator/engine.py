@@ -165,6 +165,9 @@ class Engine(Protocol):
     def find(self, name: str) -> Container | None:
         """The container of that name with all it knows, ours or foreign; None means surely gone."""
 
+    def by_id(self, container_id: str) -> Container | None:
+        """The container of that id (or of the one that begins so), ours or foreign; None means surely gone."""
+
     def create(self, wanted: ContainerSpec) -> str:
         """Create it, not started; the id. Raises ImageMissing, NameTaken, NetworkNotFound, EngineError."""
 
@@ -190,7 +193,10 @@ class Engine(Protocol):
         """Whether there is a network of that name."""
 
     def logs(self, container_id: str, since: str | None, *, follow: bool) -> LogStream:
-        """stdout and stderr in the engine's order, from `since` (an entry's `at`, inclusive) on."""
+        """stdout and stderr in the engine's order, from `since` (an entry's `at`, inclusive) on.
+
+        Without `follow`, the iteration raises EngineUnreachable where it cannot reach the log's end.
+        """
 
     def events(self) -> EventStream:
         """Events of this instance's containers from now on; the stream may end or fall silent: relist then."""

@@ -75,7 +75,7 @@ class Importer:
 
     def _status(self, name: str, facts: dict[str, Any]) -> JobStatus:
         container_id = str(facts.get("container_id") or "")
-        found = self._engine.find(container_id) if container_id.isalnum() else None
+        found = self._engine.by_id(container_id) if container_id.isalnum() else None
         status = _first(name, facts, container_id, found, self._clock())
         if found is not None and found.has_ended:
             return outcome.judged(status, found, engine_restarted=False, evidence="", now=self._clock())

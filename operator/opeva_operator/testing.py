@@ -185,6 +185,12 @@ class FakeEngine:
         with self._asked("find", name):
             return next((self._seen(box) for box in self.host.boxes.values() if box.wanted.name == name), None)
 
+    def by_id(self, container_id: str) -> Container | None:
+        """The container of that id."""
+        with self._asked("by_id", container_id):
+            boxes = self.host.boxes.items()
+            return next((self._seen(box) for found, box in boxes if found.startswith(container_id)), None)
+
     def create(self, wanted: ContainerSpec) -> str:
         """Create it, not started; the id."""
         with self._asked("create", wanted.name):

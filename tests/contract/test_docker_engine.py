@@ -137,6 +137,15 @@ def test_a_run_that_fails_at_once_never_ends_before_it_starts(docker_bench: Benc
         assert ended.started_at <= ended.finished_at
 
 
+def test_a_container_of_another_system_is_found_by_its_id(docker_bench: Bench) -> None:
+    container_id = docker_bench.create("one")
+    for known in (container_id, container_id[:12]):
+        found = docker_bench.engine.by_id(known)
+        assert found is not None and found.id == container_id
+    docker_bench.engine.remove(container_id)
+    assert docker_bench.engine.by_id(container_id) is None
+
+
 def test_an_id_is_no_name(docker_bench: Bench) -> None:
     container_id = docker_bench.create("one")
     assert docker_bench.engine.find(container_id) is None
@@ -190,3 +199,17 @@ def test_an_engine_that_was_closed_connects_again(docker_bench: Bench) -> None:
 
 def _open_files() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count of names, as the kernel gives them
+
+
+def test_a_log_whose_reading_breaks_off_is_not_taken_for_the_whole(docker_bench: Bench) -> None:
+    container_id = docker_bench.start("one", "seq 1 200000")
+    docker_bench.ended("one")
+    whole = sum(len(entry.data) for entry in docker_bench.engine.logs(container_id, None, follow=False))
+    stream = docker_bench.engine.logs(container_id, None, follow=False)
+    read = 0
+    with pytest.raises(EngineUnreachable):
+        for entry in stream:
+            if read == 0:
+                stream._source._response.raw.shutdown()  # type: ignore[attr-defined]  # as a killed engine does
+            read += len(entry.data)
+    assert 0 < read < whole

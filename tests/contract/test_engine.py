@@ -257,6 +257,7 @@ CALLS: dict[str, Callable[[Engine, Bench], object]] = {
     "ping": lambda engine, bench: engine.ping(),
     "list": lambda engine, bench: engine.list(),
     "find": lambda engine, bench: engine.find(bench.name("one")),
+    "by_id": lambda engine, bench: engine.by_id("0" * 64),
     "create": lambda engine, bench: engine.create(bench.wanted("one")),
     "start": lambda engine, bench: engine.start("0" * 64),
     "signal": lambda engine, bench: engine.signal("0" * 64, "SIGTERM"),

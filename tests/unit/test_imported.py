@@ -39,9 +39,9 @@ class Old:
             self.told[status.metadata.name] = status
         return {name: f"{one.status.phase} {one.status.reason}" for name, one in sorted(self.told.items())}
 
-    def container(self, name: str, state: str = "running", exit_code: int | None = None) -> None:
-        container_id = self.engine.plant(name, state)
-        box = self.engine.host.boxes[container_id]
+    def container(self, container_id: str, state: str = "running", exit_code: int | None = None) -> None:
+        box = self.engine.host.boxes.pop(self.engine.plant(f"sim_{container_id}", state))
+        self.engine.host.boxes[container_id] = box
         started = self.clock() - timedelta(hours=1)
         ended = {"finished_at": self.clock(), "exit_code": exit_code} if exit_code is not None else {}
         box.seen = replace(box.seen, started_at=started, **ended)  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ def test_what_is_gone_and_was_finished_is_not_told_as_failed_anywhere(old: Old) 
 def test_an_engine_that_does_not_answer_is_asked_again(old: Old) -> None:
     old.container("abc1", "exited", 0)
     old.registry({"one": "abc1"})
-    old.engine.fail("find", EngineUnreachable("no answer"))
+    old.engine.fail("by_id", EngineUnreachable("no answer"))
     assert old.step() == {}
     assert old.step() == {"one": "Finished Completed"}
 
@@ -136,7 +136,7 @@ def test_the_containers_are_looked_at_and_never_touched(old: Old) -> None:
     old.registry({"one": "abc1", "two": "abc2"})
     for _ in range(3):
         old.step()
-    assert {call[0] for call in old.engine.calls} == {"find"}
+    assert {call[0] for call in old.engine.calls} == {"by_id"}
     assert len(old.engine.host.boxes) == 2
 
 
