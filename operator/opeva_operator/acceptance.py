@@ -91,7 +91,7 @@ class Acceptance:
         accepted = self.read(name)
         if accepted is not None:
             kept = accepted.model_copy(update={"job": job})
-            self._volume.write(_record(name), _json(kept), durable=False)
+            self._volume.write(_record(name), _json(kept), durable=True)
         meta = changed(status.metadata, **_meta_fields(job, wanted))
         info = {**status.status.job_info, **_submitter(job)}
         observed = changed(status.status, grace_seconds=job.spec.termination_grace_period_seconds, job_info=info)

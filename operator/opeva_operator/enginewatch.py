@@ -1,14 +1,19 @@
 """EngineWatch: what the engine tells by itself, and whether it still answers. Both only say which jobs to look at."""
 
 import contextlib
+import logging
 import threading
+import time
 from collections.abc import Callable
 
 from opeva_operator.engine import Engine, EngineError
 from opeva_operator.reconciler import Reconciler
 from opeva_operator.roster import Roster
 
+logger = logging.getLogger(__name__)
+
 PING_EVERY = 5.0
+LISTEN_EVERY = 1.0  # a stream that ends at once is not opened anew at once
 
 
 class EngineWatch:
@@ -40,6 +45,7 @@ class EngineWatch:
     def listen(self) -> None:
         """Follow the engine's events until it is time to stop."""
         while not self._stopping.is_set():
+            began = time.monotonic()
             try:
                 with contextlib.closing(self._engine.events()) as stream:
                     self.list_containers()  # what happened before the stream was open
@@ -48,7 +54,10 @@ class EngineWatch:
                         if self._stopping.is_set():
                             return
             except EngineError:
-                self._stopping.wait(1.0)
+                pass
+            except Exception:  # what cannot be read is no reason to stop listening
+                logger.exception("cannot follow the engine's events")
+            self._stopping.wait(max(0.0, began + LISTEN_EVERY - time.monotonic()))
 
     def ask(self) -> None:
         """Ask the engine from time to time whether it answers, until it is time to stop."""

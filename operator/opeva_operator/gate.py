@@ -98,10 +98,10 @@ class Gatekeeper:
     def _image(self, name: str, accepted: Accepted, status: JobStatus) -> Gate | None:
         policy = accepted.job.spec.image_pull_policy
         result = self._pulls.result(accepted.image)
-        since = status.status.queued_at
-        if policy == "Always" and not _is_since(result, since):
+        is_answer = _is_answer(result, name, status.status.queued_at)
+        if policy == "Always" and not is_answer:
             result = self._pulls.want(accepted.image, name)
-        if isinstance(result, Missed) and _is_since(result, since) and policy != "Never":
+        if isinstance(result, Missed) and is_answer and policy != "Never":
             return Gate(is_open=False, reason=Reason.IMAGE_PULL_FAILED, message=result.message, fails=True)
         if isinstance(result, Flight) and (policy == "Always" or name in result.names):
             self._pulls.want(accepted.image, name)
@@ -115,5 +115,8 @@ def pulling(image: str, flight: Flight) -> Gate:
     return Gate(is_open=False, reason=Reason.PULLING, message=words)
 
 
-def _is_since(result: Landed | Missed | Flight | None, since: datetime) -> bool:
+def _is_answer(result: Landed | Missed | Flight | None, name: str, since: datetime) -> bool:
+    """Whether it tells that job of its own wait; what others missed earlier may be here by now."""
+    if isinstance(result, Missed) and name not in result.names:
+        return False
     return isinstance(result, Landed | Missed) and result.at >= since

@@ -53,6 +53,11 @@ class Importer:
             logger.warning("cannot import job %r: not a job id", name[:80])
         return good
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether there are jobs whose outcome is not told yet."""
+        return bool(self._pending)
+
     def step(self, before: Callable[[str], JobStatus | None]) -> list[JobStatus]:
         """The statuses that can be told now: of ended jobs once, of running ones until they end."""
         told = []
@@ -69,7 +74,7 @@ class Importer:
             except EngineError as error:
                 logger.info("cannot look at the container of job %s yet: %s", name, error)
                 continue
-            if status != known:
+            if known is None or status.status.phase is not known.status.phase:
                 told.append(status)
         return told
 

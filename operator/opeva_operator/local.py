@@ -22,7 +22,7 @@ from opeva_operator.lock import HolderLock
 from opeva_operator.pulls import Pulls
 from opeva_operator.reconciler import Parts, Reconciler
 from opeva_operator.roster import Roster
-from opeva_operator.specwatch import SpecWatch
+from opeva_operator.specwatch import SpecWatch, is_held
 from opeva_operator.tell import Teller
 from opeva_operator.workqueue import WorkQueue
 from opeva_specs.settings import Settings
@@ -116,6 +116,7 @@ class Operator:
 
     def _load(self) -> None:
         """What earlier runs of the operator knew."""
+        held: set[str] = set()
         for name in self._statuses.names():
             try:
                 status = self._statuses.read(name)
@@ -125,8 +126,11 @@ class Operator:
             if status is None:
                 continue
             self._roster.put(name, status)
+            if is_held(status):
+                held.add(name)
             if not status.status.phase.is_terminal or _wants_more(status):
                 self._first.add(name)
+        self._specs.held = frozenset(held)
         self._first.update(self._controls.names())
         self._first.update(recorded_jobs(self._volume, {name for name, _ in self._roster.items()}))
 
@@ -201,7 +205,7 @@ class Operator:
             self._stopping.wait(HEARTBEAT_EVERY)
 
     def _keep_time(self) -> None:
-        next_resync = time.monotonic() + self._settings.resync_seconds
+        next_resync = time.monotonic() + (0 if self._importer.is_pending else self._settings.resync_seconds)
         next_registry = 0.0
         while not self._stopping.is_set():
             now = time.monotonic()

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from opeva_operator.engine import Engine, EngineUnreachable, PullFailed
@@ -29,10 +29,11 @@ class Landed:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """The image could not be had, as was known at `at`."""
+    """The image could not be had by those who waited for it, as was known at `at`."""
 
     at: datetime
     message: str
+    names: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(slots=True)
@@ -87,6 +88,8 @@ class Pulls:
             logger.exception("image %s", image)
             result = Missed(self._now(), f"cannot get the image {image!r}: {error}")
         with self._lock:
+            if isinstance(result, Missed):
+                result = replace(result, names=frozenset(flight.names))
             self._results[image] = result
             del self._flights[image]
         logger.info("image %s: %s", image, "is here" if isinstance(result, Landed) else result.message)

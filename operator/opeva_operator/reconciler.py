@@ -268,7 +268,9 @@ class Reconciler:
             or before.metadata.generation != after.metadata.generation
         )
         self._log(name, before, after, is_end)
-        self._parts.statuses.write(after, durable=is_end)
+        # A wish was durable when it was accepted: it stays so when the status takes it over from its file.
+        has_wish = after.status.last_wish != (before.status.last_wish if before else None)
+        self._parts.statuses.write(after, durable=is_end or has_wish)
         self._parts.roster.put(name, after)
 
     def _log(self, name: str, before: JobStatus | None, after: JobStatus, is_end: bool) -> None:

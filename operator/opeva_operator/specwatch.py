@@ -14,7 +14,7 @@ from opeva_operator.roster import Roster
 from opeva_specs.model import SimulationJob, is_job_id
 from opeva_specs.parse import SpecError
 from opeva_specs.specfiles import Look, SpecFile, SpecStore
-from opeva_specs.status import Generation, JobStatus, Meta, Observed, Phase, Reason
+from opeva_specs.status import Generation, JobStatus, Meta, Observed, Phase, Reason, condition_of
 from opeva_specs.store import CONFIRM_DELETIONS
 from opeva_specs.volume import SharedVolume
 from opeva_specs.wanted import Absent, Present, Wanted
@@ -28,6 +28,12 @@ def held(active: Collection[str], lost: Collection[str], before: Collection[str]
     """Jobs whose deletion waits for a person: at least 4, and more than half of the active ones, gone at once."""
     is_many = len(lost) >= GUARD_LEAST and 2 * len(lost) > len(active)
     return frozenset(lost) if is_many else frozenset(before) & frozenset(lost)
+
+
+def is_held(status: JobStatus) -> bool:
+    """Whether the status tells that the deletion of the job's spec waits for a person."""
+    spec = condition_of(status, "SpecPresent")
+    return spec is not None and spec.reason == Reason.HELD and not status.status.phase.is_terminal
 
 
 class SpecWatch:

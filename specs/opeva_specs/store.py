@@ -35,11 +35,14 @@ class StatusStore:
     def read(self, name: str) -> JobStatus | None:
         """The status, None if there is none; raises Damaged, or OSError when nobody can tell."""
         try:
-            return JobStatus.model_validate_json(self._volume.read(f"status/{name}.json", MAX_STATUS_BYTES))
+            status = JobStatus.model_validate_json(self._volume.read(f"status/{name}.json", MAX_STATUS_BYTES))
         except FileNotFoundError:
             return None
         except ValidationError as error:
             raise Damaged(f"cannot read status/{name}.json: {error.error_count()} errors") from error
+        if status.metadata.name != name:
+            raise Damaged(f"cannot use status/{name}.json: it tells of job {status.metadata.name[:63]!r}")
+        return status
 
     def write(self, status: JobStatus, *, durable: bool) -> None:
         """Replace the file as a whole; durable for what is accepted or has ended."""

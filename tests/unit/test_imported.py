@@ -150,3 +150,12 @@ def test_a_status_that_is_damaged_holds_up_no_other(old: Old) -> None:
         return None
 
     assert [status.metadata.name for status in old.importer.step(before)] == ["good"]
+
+
+def test_a_running_one_is_told_once_and_not_at_every_look(old: Old) -> None:
+    old.container("abc1")
+    old.registry({"one": "abc1"})
+    old.step()
+    assert old.importer is not None
+    old.clock.advance(30)
+    assert old.importer.step(old.told.get) == []

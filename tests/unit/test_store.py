@@ -148,3 +148,11 @@ def test_what_follows_a_torn_line_is_found(volume: SharedVolume) -> None:
 @pytest.mark.parametrize(("number", "is_it"), [(28, True), (122, True), (5, False), (13, False)])
 def test_a_full_disk_is_told_apart_from_other_failures(number: int, is_it: bool) -> None:
     assert is_full(OSError(number, os.strerror(number))) is is_it
+
+
+def test_a_copied_status_of_another_job_is_damaged(volume: SharedVolume) -> None:
+    store = StatusStore(volume)
+    store.write(status("a"), durable=False)
+    (volume.status / "b.json").write_bytes((volume.status / "a.json").read_bytes())
+    with pytest.raises(Damaged, match=r"status/b\.json: it tells of job 'a'"):
+        store.read("b")
