@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from tests.unit.situations import NOW, ago, attempt
 
@@ -11,8 +12,11 @@ from opeva_operator.engine import Container
 from opeva_operator.planner import plan
 from opeva_operator.situation import (
     Accept,
+    Adopt,
+    Amend,
     Conclude,
     Delete,
+    DropWish,
     Gate,
     Launch,
     Plan,
@@ -36,8 +40,10 @@ ENDS = (
     (Phase.STOPPED, Reason.SPEC_DELETED),
     (Phase.CANCELED, Reason.SUPERSEDED),
 )
+STAGES = ((Phase.QUEUED, "Accepted"), *((phase, str(phase)) for phase in LIVE), (Phase.RUNNING, "Running"))
 seconds = st.sampled_from((0, 1, 4, 5, 14, 15, 29, 30, 59, 60, 900))
 instants = seconds.map(ago)
+rarely = st.sampled_from((False, False, False, False, True))
 
 
 @st.composite
@@ -60,7 +66,7 @@ def statuses(draw: st.DrawFn) -> JobStatus:
         )
         if phase is not Phase.CANCELED:
             attempts.append(attempt(generation=number, reason=reason, started_at=ago(800)))
-    phase, reason = draw(st.sampled_from((*ENDS, (Phase.QUEUED, "Accepted"), *((p, str(p)) for p in LIVE))))
+    phase, reason = draw(st.sampled_from(ENDS) | st.sampled_from(STAGES))
     record = Generation(generation=count, digest=draw(st.sampled_from(DIGESTS)), accepted_at=ago(800))
     intent = draw(st.none() | intents())
     if phase.is_terminal:
@@ -74,8 +80,8 @@ def statuses(draw: st.DrawFn) -> JobStatus:
         intent = draw(intents())
     observed = Observed(
         phase=phase, reason=reason, generations=(*generations, record), attempts=tuple(attempts), queued_at=ago(800),
-        intent=intent, reruns=draw(st.integers(0, 1)), hidden=draw(st.booleans()),
-        imported=draw(st.sampled_from((False, False, False, True))),
+        intent=intent, reruns=draw(st.integers(0, 1)), hidden=draw(rarely),
+        imported=draw(rarely),
         last_wish=draw(st.sampled_from((None, "w1"))), grace_seconds=draw(st.sampled_from((0, 30))),
     )  # fmt: skip
     meta = Meta(name="a", generation=count, digest=record.digest, source="a.yaml", source_hash="h1")
@@ -87,12 +93,15 @@ def containers(draw: st.DrawFn, told: JobStatus | None) -> Container:
     """A container, most often that of the newest attempt."""
     newest = told.status.attempts[-1] if told is not None and told.status.attempts else None
     numbers = (newest.generation, newest.attempt) if newest is not None else (1, 1)
-    generation, number = draw(st.just(numbers) | st.just(numbers) | st.tuples(st.integers(1, 4), st.integers(1, 2)))
-    state = draw(st.sampled_from(("created", "running", "paused", "exited", "dead")))
+    others = st.tuples(st.integers(1, 4), st.integers(1, 2))
+    generation, number = draw(others) if draw(rarely) else numbers
+    state = draw(
+        st.sampled_from(("created", "created", "running", "running", "running", "paused", "exited", "exited", "dead"))
+    )
     has_started = state != "created" and (state in ("running", "paused") or draw(st.booleans()))
     return Container(
         id="c", name="opeva-v-a", job="a", generation=generation, attempt=number, digest="d1", state=state,
-        is_ours=draw(st.sampled_from((True, True, True, False))), started_at=ago(700) if has_started else None,
+        is_ours=not draw(rarely), started_at=ago(700) if has_started else None,
         finished_at=ago(1) if state == "exited" else None, exit_code=draw(st.sampled_from((0, 1, 137))),
     )  # fmt: skip
 
@@ -122,11 +131,11 @@ def situations_with(draw: st.DrawFn, statuses_or_none: st.SearchStrategy[JobStat
         name="a",
         now=NOW,
         status=told,
-        container=draw(containers(told) | containers(told) | st.none() | st.just(Unreachable("no answer"))),
+        container=draw(st.none() | st.just(Unreachable("no answer")) if draw(rarely) else containers(told) | st.none()),
         wanted=draw(presents | st.builds(Absent, since=instants) | st.just(Unsure(message="unsure"))),
         gate=draw(st.none() | gates),
-        wish=draw(st.none() | st.none() | wishes),
-        is_held=draw(st.sampled_from((False, False, True))),
+        wish=draw(wishes) if draw(rarely) else None,
+        is_held=draw(rarely),
         is_rebuilt=draw(st.booleans()),
     )
 
@@ -300,6 +309,23 @@ def test_a_second_look_tells_nothing_new(s: Situation) -> None:
 
 
 @often
+@given(known)
+def test_an_attempt_of_a_rebuilt_status_is_never_launched_blindly(s: Situation) -> None:
+    planned = plan(replace(s, is_rebuilt=True))
+    if isinstance(planned.action, Launch):
+        assert planned.action.attempt not in before_of(s).status.attempts
+
+
+@often
 @given(known, gates)
 def test_with_the_gate_asked_nobody_asks_again(s: Situation, gate: Gate) -> None:
     assert not plan(replace(s, gate=gate)).needs_gate
+
+
+ACTIONS = (Accept, Adopt, Amend, Conclude, Delete, DropWish, Launch, Remove, Restore, Signal, Start)
+
+
+@pytest.mark.parametrize("kind", ACTIONS)
+def test_these_situations_ask_for_every_kind_of_action(kind: type) -> None:
+    found = find(situations, lambda s: isinstance(plan(s).action, kind), settings=settings(max_examples=20_000))
+    assert isinstance(plan(found).action, kind)
