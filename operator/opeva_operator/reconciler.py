@@ -150,17 +150,18 @@ class Reconciler:
         self, name: str, status: JobStatus | None, container: Found, is_rebuilt: bool, gate: Gate | None = None
     ) -> Situation:
         parts, now = self._parts, self._parts.clock()
+        wanted, is_held = parts.specs.look_up(name, status.metadata.source if status else None, now)
         return Situation(
             name=name,
             now=now,
-            wanted=parts.specs.wanted(name, status.metadata.source if status else None, now),
+            wanted=wanted,
             status=status,
             container=container,
             gate=gate,
             wish=self._wish(name),
             settle=timedelta(seconds=parts.settings.settle_seconds),
             delete_grace=timedelta(seconds=parts.settings.delete_grace_seconds),
-            is_held=parts.specs.is_held(name),
+            is_held=is_held,
             is_rebuilt=is_rebuilt,
         )
 

@@ -74,9 +74,10 @@ class SpecWatch:
         """The job as its file has it; None when the file has changed since."""
         return self._store.job(name, wanted)
 
-    def is_held(self, name: str) -> bool:
-        """Whether the deletion of its spec waits for a person."""
-        return name in self.held
+    def look_up(self, name: str, source: str | None, now: datetime) -> tuple[Wanted, bool]:
+        """What the files say of a job, and whether its deletion waits for a person: both of one moment."""
+        with self._lock:
+            return self._store.wanted(name, source, now), name in self.held
 
     def holds_only(self, source: str, name: str) -> bool:
         """Whether nothing but that job is in the file."""
