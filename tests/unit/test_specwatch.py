@@ -1,11 +1,14 @@
 """Verdicts are told, deletions are guarded, and only what needs it is looked at."""
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.simulation import Simulation, document
 
 from opeva_operator.specwatch import held
+from opeva_specs.wanted import Absent
 
 NAMES = [f"j{number}" for number in range(10)]
 
@@ -110,3 +113,29 @@ def test_a_verdict_that_cannot_be_taken_back_now_stops_no_scan(s: Simulation) ->
     s.drop("a")
     s.run()
     assert s.phase("a") == "Running Running"
+
+
+def test_what_the_files_say_and_what_is_held_are_of_one_moment(s: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES[:5]:
+        s.drop(name)
+    s.run()
+    for name in NAMES[:5]:
+        s.remove(f"{name}.yaml")
+    s.run()
+    watch = s.operator._specs
+    assert "j0" in watch.held
+    ask = watch._store.wanted
+
+    def files_come_back_meanwhile(*question: Any) -> Any:
+        """Another thread believes the files that are back, as soon as it may."""
+        answer = ask(*question)
+        other = threading.Thread(target=lambda: (watch._lock.acquire(), setattr(watch, "held", frozenset())))
+        other.daemon = True
+        other.start()
+        other.join(0.3)
+        return answer
+
+    monkeypatch.setattr(watch._store, "wanted", files_come_back_meanwhile)
+    wanted, is_held = watch.look_up("j0", "j0.yaml", s.clock())
+    assert isinstance(wanted, Absent)
+    assert is_held
