@@ -16,6 +16,15 @@ from opeva_specs.volume import SharedVolume
 logger = logging.getLogger(__name__)
 
 
+class OneLine(logging.Formatter):
+    """Writes control characters of a message as escapes: words of users, jobs and engines forge no lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line, without its traceback if it has one."""
+        line = super().formatMessage(record)
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
 def _check(volume: SharedVolume) -> int:
     """For health checks of containers: 0 when the operator was heard of within 30 seconds."""
     age = heartbeat_age(volume)
@@ -36,7 +45,9 @@ def main() -> None:
         sys.exit(f"opeva-operator: {error}")
     if arguments.check:
         sys.exit(_check(SharedVolume(settings.shared_data)))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    log = logging.StreamHandler()
+    log.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[log])
     sys.exit(run(settings))
 
 

@@ -181,6 +181,8 @@ def _no_container(s: Situation, status: JobStatus, attempt: Attempt) -> Plan:
     if s.is_rebuilt:
         words = "its status was lost while it was being started: whether it ran cannot be known; raise rerun to run it"
         return Plan(status=outcome.failed(status, Reason.PREVIOUS_RUN_UNKNOWN, words, s.now))
+    if intent is None and (_due(s, status) is not None or s.is_held):
+        return Plan(status=outcome.unopened(status))  # its file is gone, or wants another run: back to the queue
     if intent is not None:
         return Plan(status=outcome.canceled(status, intent, s.now))
     return Plan(status=status, action=Launch(attempt))

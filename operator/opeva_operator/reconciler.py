@@ -64,7 +64,12 @@ class Reconciler:
 
     def list_containers(self) -> list[Container]:
         """Every container of ours; from then on jobs that have none need not be asked for. Raises EngineError."""
-        found = self._parts.engine.list()
+        began = time.monotonic()
+        try:
+            found = self._parts.engine.list()
+        except EngineUnreachable:
+            self._is_frozen = time.monotonic() - began >= SLOW
+            raise
         with self._lock:
             before = self._maybe or set()
             self._maybe = before | {container.job for container in found}
@@ -107,6 +112,9 @@ class Reconciler:
         """Bring one job as far as it can be brought now; idempotent."""
         status, is_rebuilt = self._load(name)
         container = self._find(name)
+        if is_rebuilt and isinstance(container, Unreachable):  # how far it came, nobody can tell before the engine
+            self._parts.queue.add(name, ANSWERS_EVERY.total_seconds())
+            return
         done: Action | None = None
         for _ in range(MOST_STEPS):
             situation = self._situation(name, status, container, is_rebuilt)
@@ -114,15 +122,12 @@ class Reconciler:
             if plan.needs_gate and plan.status is not None:
                 gate, status = self._parts.gatekeeper.ask(name, plan.status)
                 plan = planner.plan(self._situation(name, status, container, is_rebuilt, gate))
-            self._tell(name, situation.status, plan.status)
+            self._tell(name, None if is_rebuilt else situation.status, plan.status)
             status = plan.status
             if plan.action is None and _has_just_ended(situation.status, status):
                 continue  # what comes after the end may be due already
             if plan.action is None:
-                if status is None and self._parts.roster.get(name) is not None:
-                    self.forget(name)  # somebody removed every trace of it
-                self._attend(name, status, container)
-                self._again(name, plan)
+                self._rest(name, plan, container)
                 return
             try:
                 status, container = self._act(name, plan, container, done)
@@ -142,7 +147,11 @@ class Reconciler:
         except EngineUnreachable as error:
             self.lost_engine(error)
 
-    def _again(self, name: str, plan: Plan) -> None:
+    def _rest(self, name: str, plan: Plan, container: Found) -> None:
+        """There is nothing more to do now."""
+        if plan.status is None and self._parts.roster.get(name) is not None:
+            self.forget(name)  # somebody removed every trace of it
+        self._attend(name, plan.status, container)
         if plan.recheck_after is not None:
             self._parts.queue.add(name, max(0.01, plan.recheck_after.total_seconds()))
 
@@ -202,7 +211,7 @@ class Reconciler:
                 self._tell(name, None, rejected)
             return rejected, False
         logger.warning("job %s: its status was lost; rebuilt from its events", name)
-        self._tell(name, None, rebuilt)
+        self._parts.roster.put(name, rebuilt)
         return rebuilt, True
 
     def _wish(self, name: str) -> Wish | None:

@@ -3,7 +3,7 @@
 from opeva_operator import outcome
 from opeva_operator.situation import DropWish, Plan, Situation
 from opeva_specs.status import Intent, JobStatus, Phase, Reason, Wish, changed
-from opeva_specs.wanted import Present
+from opeva_specs.wanted import Absent
 
 
 def granted(s: Situation, status: JobStatus) -> Plan | None:
@@ -34,7 +34,7 @@ def _why_void(s: Situation, status: JobStatus, wish: Wish) -> str:
         case "delete":
             return ""
         case "rerun":
-            return "" if isinstance(s.wanted, Present) else "cannot rerun: no file under specs/ has this job"
+            return "cannot rerun: no file under specs/ has this job" if isinstance(s.wanted, Absent) else ""
         case other:
             return f"there is no wish {other[:40]!r}"
 

@@ -1,14 +1,18 @@
 """What the operator must outlast: restarts in the middle, streams that end at once, answers meant for others."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
+from tests.unit.mortal import Crash
 from tests.unit.simulation import Simulation
 
-from opeva_operator.engine import EngineEvent, EventStream
+from opeva_operator.engine import ContainerSpec, EngineEvent, EventStream
 from opeva_operator.enginewatch import EngineWatch
+from opeva_operator.main import OneLine
 from opeva_operator.pulls import Missed
 from opeva_operator.testing import FakeEngine
 from opeva_specs.status import JobStatus
@@ -102,3 +106,57 @@ class EndedStream:
         return iter(())
 
     def close(self) -> None: ...
+
+
+def test_a_wish_to_rerun_waits_while_the_file_cannot_be_accepted(s: Simulation) -> None:
+    s.drop("a")
+    s.run()
+    s.finish("a")
+    s.run()
+    s.write("a.yaml", "kind: mistake\n")
+    s.run()
+    s.wish("a", "rerun")
+    s.run()
+    assert s.phase("a") == "Finished Completed"
+    s.drop("a")
+    s.run()
+    assert (s.is_live("a"), s.status("a").metadata.generation) == (True, 2)
+
+
+def test_a_job_whose_file_went_before_its_container_was_made_is_not_started(s: Simulation) -> None:
+    create = s.engine.create
+
+    def die(wanted: ContainerSpec) -> str:
+        s.engine.create = create  # type: ignore[method-assign]
+        (s.volume.specs / "a.yaml").unlink()
+        raise Crash
+
+    s.engine.create = die  # type: ignore[method-assign]
+    s.drop("a")
+    s.run()
+    s.wait(20)
+    assert s.phase("a") == "Canceled SpecDeleted"
+    assert s.engine.history == []
+
+
+def test_a_run_whose_status_was_lost_at_its_start_is_not_started_again_once_the_engine_is_back(s: Simulation) -> None:
+    s.drop("a")
+    s.run()
+    (s.volume.status / "a.json").unlink()
+    events = s.volume.root / "state" / "jobs" / "a" / "events.jsonl"
+    lines = events.read_bytes().splitlines(keepends=True)
+    events.write_bytes(b"".join(line for line in lines if orjson.loads(line)["reason"] != "Running"))
+    s.engine.host.boxes.clear()
+    s.engine.is_reachable = False
+    s.restart()
+    s.run()
+    s.engine.is_reachable = True
+    s.wait(20)
+    assert s.phase("a") == "Failed PreviousRunUnknown"
+    assert s.engine.history == [("a", 1, 1)]
+
+
+def test_a_message_forges_no_line_of_the_log() -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 1, "job %s: %s", ("a", "stop\n2026 INFO forged \x1b[31m"), None)
+    line = OneLine("%(levelname)s %(message)s").format(record)
+    assert line == r"INFO job a: stop\n2026 INFO forged \x1b[31m"
