@@ -121,7 +121,10 @@ class DockerEngine:
             self._client.kill(container_id, signal)
         # Docker wakes it for some signals only; a sleeping process would not hear the others.
         if self._inspect(container_id).state == "paused":
-            with translated(f"wake container {container_id[:12]}"), _fine_if("is not paused", "stopped container", "running process"):
+            with (
+                translated(f"wake container {container_id[:12]}"),
+                _fine_if("is not paused", "stopped container", "running process"),
+            ):
                 self._client.unpause(container_id)
 
     def remove(self, container_id: str) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import opeva_operator.handlers  # noqa: F401 - importing them registers them
 from opeva_operator.acceptance import Acceptance
 from opeva_operator.actions import Actions
 from opeva_operator.capture import Capture

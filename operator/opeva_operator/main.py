@@ -6,7 +6,6 @@ import signal
 import sys
 from types import FrameType
 
-from opeva_operator import handlers
 from opeva_operator.engine import Engine
 from opeva_operator.local import Operator
 from opeva_operator.lock import heartbeat_age
@@ -54,8 +53,6 @@ def main() -> None:
 def run(settings: Settings) -> int:
     """Start the operator, and end it when told to."""
     from opeva_operator.docker_engine import DockerEngine
-
-    handlers.created  # noqa: B018 - importing the module registers the handlers
 
     def make_engine(instance: str) -> Engine:
         timeout = settings.engine_timeout_seconds

@@ -84,10 +84,11 @@ class Reconciler:
         if cause is None:
             self.reconcile(name)
             return
+        job = self._parts.specs.job(name, wanted) if isinstance(wanted, Present) else None
         try:
             on.call(
-                cause, name=name, spec=wanted if isinstance(wanted, Present) else None, status=status,
-                meta=status.metadata if status else None, retry=0, logger=logger, reconcile=self.reconcile,
+                cause, name=name, spec=job.spec if job else None, meta=job.metadata if job else None, status=status,
+                retry=self._parts.queue.failures(name), logger=logger, reconcile=self.reconcile,
             )  # fmt: skip
         except on.TemporaryError as error:
             logger.info("job %s: again in %.0f s: %s", name, error.delay, error)

@@ -93,6 +93,11 @@ class WorkQueue:
         self.add(name, pause)
         return pause
 
+    def failures(self, name: str) -> int:
+        """How often in a row the handling of the name has failed."""
+        with self._ready:
+            return self._failures.get(name, 0)
+
     def close(self) -> None:
         """Wake every worker with None."""
         with self._ready:
