@@ -1,9 +1,9 @@
 """What happens to jobs, as kopf-style handlers: the file to edit for reactions of your own.
 
 Each gets, by keyword: `name`; `spec` and `meta`, as the file has them (None when no file can be read); `status`, as it
-was told last (None for a new job); `retry`, how often in a row this failed; `logger`; and `reconcile`. Each may be called
-again at any time, and ends in the one idempotent `reconcile(name)`. Raise on.TemporaryError to be called again, on.PermanentError to be left alone
-until something changes.
+was told last (None for a new job); `retry`, how often in a row this failed; `logger`; and `reconcile`. Each may be
+called again at any time, and ends in the one idempotent `reconcile(name)`. Raise on.TemporaryError to be called again,
+on.PermanentError to be left alone until something changes.
 """
 
 import logging
