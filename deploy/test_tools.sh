@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure of the two programs that tests drive besides Docker: a Chromium and a compose.
+# Makes sure of the programs that tests drive besides Docker: a Chromium with what its driver needs, and a compose.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +15,13 @@ has_compose() {
     docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null
 }
 
+# The driver's own runtime links to it, and a small Debian does not have it.
+has_libatomic() {
+    /sbin/ldconfig -p | grep -q 'libatomic\.so\.1'
+}
+
 missing=()
+has_libatomic || missing+=(libatomic1)
 has_browser || missing+=(chromium)
 has_compose || missing+=(docker-compose)
 if [ "${#missing[@]}" -gt 0 ]; then deploy/packages.sh "${missing[@]}"; fi
