@@ -17,7 +17,7 @@ has_compose() {
 
 # The driver's own runtime links to it, and a small Debian does not have it.
 has_libatomic() {
-    /sbin/ldconfig -p | grep -q 'libatomic\.so\.1'
+    /sbin/ldconfig -p | grep 'libatomic\.so\.1' >/dev/null
 }
 
 missing=()
