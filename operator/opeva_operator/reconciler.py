@@ -212,7 +212,8 @@ class Reconciler:
                 self._tell(name, None, rejected)
             return rejected, False
         logger.warning("job %s: its status was lost; rebuilt from its events", name)
-        self._parts.roster.put(name, rebuilt)
+        if self._parts.roster.get(name) is None:  # it needs a place in the queue; putting it anew would wake it anew
+            self._parts.roster.put(name, rebuilt)
         return rebuilt, True
 
     def _wish(self, name: str) -> Wish | None:

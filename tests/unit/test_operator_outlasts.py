@@ -160,3 +160,24 @@ def test_a_message_forges_no_line_of_the_log() -> None:
     record = logging.LogRecord("x", logging.INFO, "", 1, "job %s: %s", ("a", "stop\n2026 INFO forged \x1b[31m"), None)
     line = OneLine("%(levelname)s %(message)s").format(record)
     assert line == r"INFO job a: stop\n2026 INFO forged \x1b[31m"
+
+
+def test_a_lost_status_keeps_nobody_busy_while_the_engine_is_away(s: Simulation) -> None:
+    s.engine.is_reachable = False
+    s.wait(10)
+    s.drop("a")
+    s.run()
+    (s.volume.status / "a.json").unlink()
+    s.restart()
+    take, looks = s.operator._queue.get, []
+
+    def counted() -> str | None:
+        looks.append(1)
+        return take() if len(looks) < 100 else None
+
+    s.operator._queue.get = counted  # type: ignore[method-assign, assignment]
+    s.run()
+    assert len(looks) < 20
+    s.engine.is_reachable = True
+    s.wait(10)
+    assert s.is_live("a")
