@@ -119,12 +119,9 @@ class DockerEngine:
         """Send a signal, waking a paused container; fine if it has ended."""
         with translated(f"signal container {container_id[:12]}"), _fine_if("is not running"):
             self._client.kill(container_id, signal)
-        # Docker wakes it for some signals only; a sleeping process would not hear the others.
-        if self._inspect(container_id).state == "paused":
-            with (
-                translated(f"wake container {container_id[:12]}"),
-                _fine_if("is not paused", "stopped container", "running process"),
-            ):
+        if self._inspect(container_id).state == "paused":  # Docker wakes it for some signals only
+            is_awake = _fine_if("is not paused", "stopped container", "running process")
+            with translated(f"wake container {container_id[:12]}"), is_awake:
                 self._client.unpause(container_id)
 
     def remove(self, container_id: str) -> None:

@@ -72,7 +72,6 @@ class Reason(StrEnum):
     AT_CAPACITY = "AtCapacity"
     PULLING = "Pulling"
     ENGINE_UNREACHABLE = "EngineUnreachable"
-    SPEC_UNSURE = "SpecUnsure"
     # what it does
     ACCEPTED = "Accepted"
     STARTING = "Starting"
