@@ -58,7 +58,7 @@ def held_true(site: Site) -> None:
     time.sleep(1)
     for name in ("live", "brief"):
         assert site.status(name).phase == "Running", site.explain(name)
-    assert site.operator()["engine"]["reachable"] is False
+    site.until_true(lambda: site.operator()["engine"]["reachable"] is False, "the heartbeat tells it too")
 
 
 def test_a_frozen_engine_ends_no_job(away: Site, engine: PrivateEngine) -> None:
