@@ -4,11 +4,18 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from sys import intern
 
-from opeva_specs.admission import Place, admitted, join, leave, position
+from opeva_specs.admission import Capacity, Claim, Line
 from opeva_specs.specfiles import Known
 from opeva_specs.status import JobStatus, Phase, Reason, condition_of
+from opeva_specs.terms import Blocker, Demand
 from opeva_specs.wanted import Doc
+
+LOCAL = "local"
+# Whoever waits for one of these stands in nobody's way.
+_ASIDE = frozenset({Reason.HELD, Reason.SUSPENDED, Reason.BACK_OFF})
+FRONT = 20  # so many at the head of the queue are told all about it
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,7 @@ class Entry:
     hidden: bool
     container_id: str | None
     job_name: str
+    host: str
     is_calm: bool  # ended, and its spec was there: nothing is due unless its file changes
 
 
@@ -39,6 +47,7 @@ def entry_of(status: JobStatus) -> Entry:
         queued_at=observed.queued_at,
         hidden=observed.hidden,
         container_id=attempt.container_id if attempt else None,
+        host=intern(observed.host),
         is_calm=_is_calm(status),
         job_name=str(observed.job_info.get("job_name", meta.name)),
     )
@@ -54,13 +63,12 @@ def _is_calm(status: JobStatus) -> bool:
 class Roster:
     """Thread-safe; `wake` is called with names whose turn to start may have come."""
 
-    def __init__(self, limit: int, wake: Callable[[str], None]) -> None:
-        self._limit, self._wake = limit, wake
+    def __init__(self, line: Line, default: Demand, wake: Callable[[str], None]) -> None:
+        self._line, self._default, self._wake = line, default, wake
         self._lock = threading.RLock()
         self._entries: dict[str, Entry] = {}
         self._by_source: dict[str, set[str]] = {}
-        self._waiting: dict[str, Place] = {}  # every queued job
-        self._queue: list[Place] = []  # those that wait for nothing but their turn, in order
+        self._claims: dict[str, Claim] = {}  # of every queued job, in the line or beside it
         self._occupied: set[str] = set()
         self.changes = 0  # counts what was put in, for those who write it all down
 
@@ -71,6 +79,8 @@ class Roster:
             before = self._entries.pop(name, None)
             if before is not None:
                 self._by_source[before.source].discard(name)
+                if not self._by_source[before.source]:
+                    del self._by_source[before.source]
             if status is not None:
                 entry = entry_of(status)
                 self._entries[name] = entry
@@ -78,54 +88,78 @@ class Roster:
             self._place(name, status)
         self.wake_next()
 
+    def set_capacity(self, host: str, capacity: Capacity | None) -> None:
+        """What a host gives from now on; None: nothing is known of it."""
+        with self._lock:
+            self._line.set_capacity(host, capacity)
+        self.wake_next()
+
     def _place(self, name: str, status: JobStatus | None) -> None:
         phase = status.status.phase if status else None
-        if status is not None and phase is Phase.QUEUED:
-            self._occupied.discard(name)
-            place = (status.status.queued_at, name)
-            if self._waiting.get(name) != place:
-                self._drop_place(name)
-                self._waiting[name] = place
-                join(self._queue, place)
-            if status.status.reason == Reason.HELD:  # it waits for a person, and stands in nobody's way
-                leave(self._queue, place)
+        if status is None or phase is None or phase.is_terminal or status.status.reason == Reason.UNKILLABLE:
+            self._claims.pop(name, None)
+            self._line.leave(name)
+            (self._occupied.add if status and phase and not phase.is_terminal else self._occupied.discard)(name)
             return
-        self._drop_place(name)
-        if phase is None or phase.is_terminal:
-            self._occupied.discard(name)
-        else:
+        claim = self._claim(status)
+        if phase is not Phase.QUEUED:
+            self._claims.pop(name, None)
+            self._line.occupy(claim)
             self._occupied.add(name)
+            return
+        self._occupied.discard(name)
+        is_new = self._claims.get(name) != claim
+        self._claims[name] = claim
+        if status.status.reason in _ASIDE:
+            self._line.leave(name, forget=False)
+        elif is_new:
+            self._line.wait(claim)
 
-    def _drop_place(self, name: str) -> None:
-        place = self._waiting.pop(name, None)
-        if place is not None:
-            leave(self._queue, place)
+    def _claim(self, status: JobStatus) -> Claim:
+        observed = status.status
+        return Claim(
+            name=status.metadata.name,
+            host=intern(observed.host),
+            queued_at=observed.queued_at,
+            priority=observed.terms.priority,
+            user=intern(str(observed.job_info.get("submitted_by", ""))),
+            demand=observed.demand or self._default,
+        )
 
     def block(self, name: str, is_blocked: bool) -> None:
         """Say whether a queued job waits for something else than its turn: then it stands in nobody's way."""
         with self._lock:
-            place = self._waiting.get(name)
-            if place is None:
+            claim = self._claims.get(name)
+            if claim is None:
                 return
             if not is_blocked:
-                join(self._queue, place)
+                self._line.wait(claim)
                 return
-            leave(self._queue, place)
+            self._line.leave(name, forget=False)
         self.wake_next()
 
-    def admit(self, name: str) -> tuple[bool, str]:
-        """Take a place for the job if it is its turn; else the sentence why not."""
+    def admit(self, name: str) -> bool:
+        """Take a place for the job if it is its turn."""
         with self._lock:
-            place = self._waiting.get(name)
-            if place is None or name in admitted(self._queue, len(self._occupied), self._limit):
-                self._drop_place(name)
-                self._occupied.add(name)
-                return True, ""
-            number = position(self._queue, place)
-            return (
-                False,
-                f"waits for its turn: number {number} in the queue, {len(self._occupied)} of {self._limit} run",
-            )
+            if name in self._claims and not self._line.admit(name):
+                return False
+            self._claims.pop(name, None)
+            self._occupied.add(name)
+        self.wake_next()
+        return True
+
+    def hindrances(self, name: str) -> list[Blocker]:
+        """What of capacity and order keeps a queued job from starting, whatever else it waits for."""
+        with self._lock:
+            claim = self._claims.get(name)
+            if claim is None:
+                return []
+            was_waiting = self._line.is_waiting(name)
+            self._line.wait(claim)
+            found = self._line.hindrances(name)
+            if not was_waiting:
+                self._line.leave(name, forget=False)
+            return found
 
     def settle(self, name: str, status: JobStatus) -> None:
         """A job that was let in and waits after all gives its place back."""
@@ -138,9 +172,15 @@ class Roster:
     def wake_next(self) -> None:
         """Have those looked at whose turn it is."""
         with self._lock:
-            names = admitted(self._queue, len(self._occupied), self._limit)
+            names = [self._line.turn(host) for host in self._line.hosts()]
         for name in names:
-            self._wake(name)
+            if name is not None:
+                self._wake(name)
+
+    def front(self) -> list[str]:
+        """Names of the first in the line of each host."""
+        with self._lock:
+            return [name for host in self._line.hosts() for name in self._line.first(host, FRONT)]
 
     def get(self, name: str) -> Entry | None:
         """The job in brief, None if there is none."""
@@ -155,17 +195,26 @@ class Roster:
     def active(self) -> set[str]:
         """Names of the jobs that have not ended."""
         with self._lock:
-            return self._occupied | set(self._waiting)
+            return self._occupied | set(self._claims)
 
     def blocked(self) -> set[str]:
         """Names of the queued jobs that wait for something else than their turn."""
         with self._lock:
-            return set(self._waiting) - {name for _, name in self._queue}
+            return {name for name in self._claims if not self._line.is_waiting(name)}
 
-    def running(self) -> set[str]:
-        """Names of the jobs that occupy a place."""
+    def running(self, host: str | None = None) -> set[str]:
+        """Names of the jobs that have started and not ended, everywhere or on one host."""
         with self._lock:
-            return set(self._occupied)
+            return {name for name in self._occupied if host is None or self._host(name) == host}
+
+    def waiting(self) -> list[Claim]:
+        """Every queued job, in the line or beside it."""
+        with self._lock:
+            return list(self._claims.values())
+
+    def _host(self, name: str) -> str:
+        entry = self._entries.get(name)
+        return entry.host if entry else LOCAL
 
     def known(self, source: str) -> Known | None:
         """What the statuses know of a spec file: with an empty hash when they cannot stand for the whole file."""

@@ -175,6 +175,8 @@ Annotations = Annotated[
     AfterValidator(_label_keys),
 ]
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+ExitCode = Annotated[int, Field(ge=1, le=255)]
+Seconds = Annotated[int, Field(le=2**31)]
 
 
 def _no_nul(value: str) -> str:
@@ -202,6 +204,7 @@ class Resources(_Model):
 
     cpu: Cpu | None = Field(None, description="CPUs: '2', '0.5' or '500m'.")
     memory: Memory | None = Field(None, description="Memory: '512Mi', '4Gi' or '2G'.")
+    gpu: int | None = Field(None, ge=1, le=64, description="GPUs: a whole number of them.")
 
 
 class JobSpec(_Model):
@@ -221,13 +224,35 @@ class JobSpec(_Model):
     )
     env: Env = Field(default_factory=dict, description="Environment variables; values are strings.")
     resources: Resources = Field(default_factory=Resources, description="Limits of the container.")
-    target_host: Word | None = Field(None, description="Host that must run the job; only 'local' so far.")
+    target_host: Word | None = Field(None, description="Host that must run the job; default: 'local'.")
     network: Word | None = Field(None, description="Docker network; default from the server's settings.")
     termination_grace_period_seconds: int = Field(
         30, ge=0, le=86400, description="Seconds between SIGTERM and SIGKILL when the job is stopped."
     )
     rerun: int = Field(0, ge=0, le=2**31, description="Raise it to run the same job again.")
     submitted_by: Word | None = Field(None, description="Who asked for the run.")
+    priority: int = Field(0, ge=-1000, le=1000, description="Of the jobs that wait, the higher one goes first.")
+    suspend: bool = Field(False, description="Whether the job waits, or is stopped for now, until this is false again.")
+    active_deadline_seconds: Seconds | None = Field(
+        None, ge=1, description="Longest time that one attempt may run; then it is stopped and has failed."
+    )
+    stall_seconds: Seconds | None = Field(
+        None, ge=1, description="Longest silence of a run, in log and progress; then it is stopped and has failed."
+    )
+    backoff_limit: int = Field(
+        0, ge=0, le=100, description="How often a run that failed is tried again, each time after a longer wait."
+    )
+    retry_on: list[ExitCode] | None = Field(
+        None, description="Exit codes that are worth another try; default: all of them."
+    )
+    fail_on: list[ExitCode] | None = Field(None, description="Exit codes that end the job at once, whatever is left.")
+    ttl_seconds_after_finished: Seconds | None = Field(
+        None, ge=0, description="How long the files of a finished job stay; default: for ever."
+    )
+    ttl_seconds_after_failed: Seconds | None = Field(
+        None, ge=0, description="How long the files of a job stay that ended otherwise; default: for ever."
+    )
+    keep: bool = Field(False, description="Whether the job's files stay whatever the times above say.")
 
     @model_validator(mode="after")
     def _one_config(self) -> Self:
@@ -235,6 +260,13 @@ class JobSpec(_Model):
             raise ValueError("has both configPath and config: keep one of them")
         if self.config_path is None and self.config is None and self.args is None:
             raise ValueError("has nothing to run with: write configPath, config or args")
+        return self
+
+    @model_validator(mode="after")
+    def _one_verdict(self) -> Self:
+        both = sorted({*(self.retry_on or ())} & {*(self.fail_on or ())})
+        if both:
+            raise ValueError(f"has exit code {both[0]} in both retryOn and failOn: keep it in one of them")
         return self
 
 

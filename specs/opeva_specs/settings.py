@@ -55,6 +55,8 @@ def _blank_is_none(value: Any) -> Any:
 Texts = Annotated[tuple[str, ...], BeforeValidator(_list_of_text)]
 Arguments = Annotated[tuple[str, ...], BeforeValidator(_arguments)]
 Bytes = Annotated[int, BeforeValidator(_size)]
+Cpus = Annotated[float | None, BeforeValidator(_blank_is_none), Field(gt=0)]
+OptionalBytes = Annotated[int | None, BeforeValidator(_size), Field(gt=0)]
 Optional = Annotated[str | None, BeforeValidator(_blank_is_none)]
 
 
@@ -97,6 +99,40 @@ class Settings(BaseModel):
         ge=1,
         description="Jobs that may run at once (default: the number of CPUs, at least 4).",
     )
+    cpus: Cpus = Field(
+        None, alias="OPEVA_CPUS", description="CPUs of this host for all jobs together (default: all it has)."
+    )
+    memory: OptionalBytes = Field(
+        None, alias="OPEVA_MEMORY", description="Memory of this host for all jobs together (default: all it has)."
+    )
+    gpus: Annotated[int | None, BeforeValidator(_blank_is_none)] = Field(
+        None, alias="OPEVA_GPUS", ge=0, description="GPUs of this host (default: as many as its engine tells of)."
+    )
+    default_cpu: float = Field(
+        0.5, alias="OPEVA_DEFAULT_CPU", ge=0, description="CPUs that a job counts for which names none."
+    )
+    default_memory: Bytes = Field(
+        512 * 2**20, alias="OPEVA_DEFAULT_MEMORY", ge=0, description="Memory that a job counts for which names none."
+    )
+    max_jobs_per_user: int = Field(
+        0, alias="OPEVA_MAX_JOBS_PER_USER", ge=0, description="Jobs of one submittedBy that may run at once; 0: any."
+    )
+    max_bypass: int = Field(
+        20,
+        alias="OPEVA_MAX_BYPASS",
+        ge=0,
+        description="How often smaller jobs may pass the first one that waits, before room is kept for it.",
+    )
+    pids_limit: int = Field(
+        4096, alias="OPEVA_PIDS_LIMIT", ge=16, description="Processes and threads that a job may have at once."
+    )
+    server_retries: int = Field(
+        3,
+        alias="OPEVA_SERVER_RETRIES",
+        ge=0,
+        description="How often a run is tried again that the server broke off, if its backoffLimit allows retries.",
+    )
+    hosts: Optional = Field(None, alias="OPEVA_HOSTS", description="YAML file that names more Docker hosts.")
     min_free_bytes: Bytes = Field(
         2**30,
         alias="OPEVA_MIN_FREE_BYTES",
@@ -127,6 +163,24 @@ class Settings(BaseModel):
     )
     pull_timeout_seconds: float = Field(
         1800.0, alias="OPEVA_PULL_TIMEOUT_SECONDS", gt=0, description="How long fetching an image may take."
+    )
+    start_timeout_seconds: float = Field(
+        60.0,
+        alias="OPEVA_START_TIMEOUT_SECONDS",
+        gt=0,
+        description="How long creating and starting a container may fail before the job has failed.",
+    )
+    stop_timeout_seconds: float = Field(
+        60.0,
+        alias="OPEVA_STOP_TIMEOUT_SECONDS",
+        gt=0,
+        description="How long after SIGKILL a container may live before its job gives its place back.",
+    )
+    stall_after_seconds: float = Field(
+        300.0,
+        alias="OPEVA_STALL_AFTER_SECONDS",
+        gt=0,
+        description="Least silence of a run that is told as no progress, however lively it was before.",
     )
     engine_timeout_seconds: float = Field(
         30.0, alias="OPEVA_ENGINE_TIMEOUT_SECONDS", gt=0, description="How long one call to the engine may take."

@@ -1,13 +1,15 @@
 """What is observed of a job: the shape of `status/<job_id>.json`, and the words used in it."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from opeva_specs.model import API_VERSION, KIND
+from opeva_specs.terms import Blocker, Demand, Instant, Progress, Terms
+from opeva_specs.terms import Observed as _Observed
+from opeva_specs.terms import rfc3339 as rfc3339
 
 
 class Phase(StrEnum):
@@ -59,17 +61,34 @@ class Reason(StrEnum):
     SPEC_INVALID = "SpecInvalid"
     POLICY_DENIED = "PolicyDenied"
     IMAGE_PULL_FAILED = "ImagePullFailed"
+    BAD_COMMAND = "BadCommand"
+    BAD_MOUNT = "BadMount"
     START_FAILED = "StartFailed"
     NAME_CONFLICT = "NameConflict"
     CONTAINER_LOST = "ContainerLost"
     ENGINE_RESTART = "EngineRestart"
+    HOST_REBOOT = "HostReboot"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    STALLED = "Stalled"
+    RETRIES_EXHAUSTED = "RetriesExhausted"
     PREVIOUS_RUN_UNKNOWN = "PreviousRunUnknown"
     # what it waits for
+    SUSPENDED = "Suspended"
+    BACK_OFF = "BackOff"
     CONFIG_MISSING = "ConfigMissing"
+    DATASET_MISSING = "DatasetMissing"
     HOST_UNKNOWN = "HostUnknown"
+    HOST_UNUSABLE = "HostUnusable"
+    TOO_LARGE = "TooLarge"
     NETWORK_MISSING = "NetworkMissing"
     DISK_PRESSURE = "DiskPressure"
     AT_CAPACITY = "AtCapacity"
+    CPU = "CpuShort"
+    MEMORY = "MemoryShort"
+    GPU = "GpuShort"
+    USER_CAP = "UserCap"
+    AHEAD = "Ahead"
+    RESERVED = "Reserved"
     PULLING = "Pulling"
     ENGINE_UNREACHABLE = "EngineUnreachable"
     # what it does
@@ -77,21 +96,8 @@ class Reason(StrEnum):
     STARTING = "Starting"
     RUNNING = "Running"
     PAUSED = "Paused"
+    UNKILLABLE = "Unkillable"
     HELD = "Held"
-
-
-def rfc3339(instant: datetime) -> str:
-    """UTC with microseconds, such as `2026-01-31T12:00:00.000000Z`."""
-    return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-Instant = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
-
-
-class _Observed(BaseModel):
-    """Keeps fields it does not know: a newer operator may have written them."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", alias_generator=to_camel, validate_by_name=True)
 
 
 class Condition(_Observed):
@@ -120,6 +126,9 @@ class Attempt(_Observed):
     exit_code: int | None = None
     oom_killed: bool | None = None
     engine_state: str | None = None
+    boot_id: str | None = None
+    progress: Progress | None = None
+    evidence: tuple[str, ...] = ()
     reason: str | None = None
     message: str | None = None
 
@@ -149,6 +158,7 @@ class Intent(_Observed):
     message: str = ""
     at: Instant
     signaled_at: Instant | None = None
+    killed_at: Instant | None = None
     then_delete: bool = False
 
 
@@ -176,7 +186,12 @@ class Observed(_Observed):
     generations: tuple[Generation, ...] = ()
     queued_at: Instant
     finished_at: Instant | None = None
+    host: str = "local"
     grace_seconds: int = 30
+    terms: Terms = Terms()
+    demand: Demand | None = None
+    blockers: tuple[Blocker, ...] = ()
+    retry_at: Instant | None = None
     config_digest: str | None = None
     reruns: int = 0
     intent: Intent | None = None
