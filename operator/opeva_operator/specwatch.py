@@ -24,10 +24,15 @@ logger = logging.getLogger(__name__)
 GUARD_LEAST = 4
 
 
-def held(active: Collection[str], lost: Collection[str], before: Collection[str]) -> frozenset[str]:
-    """Jobs whose deletion waits for a person: at least 4, and more than half of the active ones, gone at once."""
+def held(
+    active: Collection[str], lost: Collection[str], missing: Collection[str], before: Collection[str]
+) -> frozenset[str]:
+    """Jobs whose deletion waits for a person: at least 4, and more than half of the active ones, gone at once.
+
+    `missing` are the lost ones and those of which nobody can tell now: only a file that is there frees a held job.
+    """
     is_many = len(lost) >= GUARD_LEAST and 2 * len(lost) > len(active)
-    return frozenset(lost) if is_many else frozenset(before) & frozenset(lost)
+    return frozenset(lost if is_many else ()) | (frozenset(before) & frozenset(missing))
 
 
 def is_held(status: JobStatus) -> bool:
@@ -111,14 +116,16 @@ class SpecWatch:
         with self._lock:
             now = self._clock()
             active = self._roster.active()
-            lost = {name for name in active if self._is_lost(name, now)}
+            wanted = {name: self._store.wanted(name, self._source(name), now) for name in active}
+            missing = {name for name, found in wanted.items() if not isinstance(found, Present)}
+            lost = {name for name in missing if isinstance(wanted[name], Absent)}
             before = self.held
             if self._volume.exists(f"control/{CONFIRM_DELETIONS}"):
                 logger.warning("deletions confirmed: %s", ", ".join(sorted(lost)))
                 self._confirmed = frozenset(lost)
                 self._volume.remove(f"control/{CONFIRM_DELETIONS}")
-            self._confirmed &= lost
-            self.held = held(active, lost - self._confirmed, before)
+            self._confirmed &= missing
+            self.held = held(active, lost - self._confirmed, missing - self._confirmed, before)
             for name in before ^ self.held:
                 self._wake(name, 0.0)
 

@@ -1,5 +1,6 @@
 """Verdicts are told, deletions are guarded, and only what needs it is looked at."""
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,16 @@ GUARD = [
 
 @pytest.mark.parametrize(("active", "lost", "before", "is_held"), GUARD)
 def test_many_at_once_are_held(active: int, lost: int, before: int, is_held: bool) -> None:
-    found = held(NAMES[:active], NAMES[:lost], NAMES[:before])
+    found = held(NAMES[:active], NAMES[:lost], NAMES[:lost], NAMES[:before])
     assert found == (frozenset(NAMES[:lost]) if is_held else frozenset())
 
 
 def test_one_that_goes_later_is_not_held_with_those_before() -> None:
-    assert held(NAMES, ["j0", "j1", "j9"], ["j0", "j1"]) == {"j0", "j1"}
+    assert held(NAMES, ["j0", "j1", "j9"], ["j0", "j1", "j9"], ["j0", "j1"]) == {"j0", "j1"}
+
+
+def test_one_of_which_nobody_can_tell_now_stays_held() -> None:
+    assert held(NAMES, [], ["j0"], ["j0", "j1"]) == {"j0"}
 
 
 @pytest.fixture
@@ -113,6 +118,36 @@ def test_a_verdict_that_cannot_be_taken_back_now_stops_no_scan(s: Simulation) ->
     s.drop("a")
     s.run()
     assert s.phase("a") == "Running Running"
+
+
+@pytest.mark.parametrize("is_confirmed", [False, True])
+def test_git_at_work_neither_frees_what_is_held_nor_forgets_what_was_confirmed(
+    s: Simulation, is_confirmed: bool
+) -> None:
+    lock = s.volume.specs / "team/.git/index.lock"
+    lock.parent.mkdir(parents=True)
+    s.restart(max_concurrent_jobs=9)
+    for name in NAMES[:4]:
+        s.drop(name, file=f"team/{name}.yaml")
+    s.run()
+    for name in NAMES[:4]:
+        s.remove(f"team/{name}.yaml")
+    s.wait(60)
+    assert s.operator._specs.held == frozenset(NAMES[:4])
+    if is_confirmed:
+        (s.volume.control / "confirm-deletions").touch()
+    for name in NAMES[4:8]:  # now the lost ones are no more than half
+        s.drop(name)
+    s.run()
+    s.operator._specs.guard()
+    lock.touch()
+    os.utime(lock, (s.clock().timestamp(),) * 2)
+    s.operator._specs.guard()
+    lock.unlink()
+    s.operator.resync()
+    s.run()
+    assert s.operator._specs.held == (frozenset() if is_confirmed else frozenset(NAMES[:4]))
+    assert {s.status(name).status.phase for name in NAMES[:4]} == {"Stopped" if is_confirmed else "Running"}
 
 
 def test_what_the_files_say_and_what_is_held_are_of_one_moment(s: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
