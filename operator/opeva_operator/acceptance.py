@@ -32,6 +32,8 @@ from opeva_specs.status import (
     condition,
     with_conditions,
 )
+from opeva_specs.surroundings import data_set_of
+from opeva_specs.terms import Demand, demand_of, terms_of
 from opeva_specs.volume import SharedVolume
 from opeva_specs.wanted import Present
 from opeva_specs.yamltext import dump
@@ -54,6 +56,7 @@ class Accepted(BaseModel):
     job_name: str = ""
     has_config: bool = False
     config_digest: str | None = None
+    data_set: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +80,16 @@ class Acceptance:
         config = None if refusal else self.read_config(job)
         accepted = self._resolve(job, wanted.digest, config)
         self._keep(job.metadata.name, accepted, config if isinstance(config, bytes) else None)
-        status = _new_generation(job, accepted, wanted, before, now, container_name)
+        demand = demand_of(job.spec, self._settings.default_demand)
+        status = _new_generation(job, accepted, wanted, before, now, container_name, demand)
         if refusal:
-            return outcome.failed(status, Reason.POLICY_DENIED, refusal, now)
+            return outcome.over(status, Phase.FAILED, Reason.POLICY_DENIED, refusal, now)
         if isinstance(config, ConfigMissing):
             observed = changed(status.status, reason=Reason.CONFIG_MISSING, message=config.message)
             status = changed(status, status=observed)
         return status
 
-    def amend(self, job: SimulationJob, wanted: Present, status: JobStatus) -> JobStatus:
+    def amend(self, job: SimulationJob, wanted: Present, status: JobStatus, now: datetime) -> JobStatus:
         """Take over what is not part of the run."""
         name = job.metadata.name
         accepted = self.read(name)
@@ -94,7 +98,12 @@ class Acceptance:
             self._volume.write(_record(name), _json(kept), durable=True)
         meta = changed(status.metadata, **_meta_fields(job, wanted))
         info = {**status.status.job_info, **_submitter(job)}
-        observed = changed(status.status, grace_seconds=job.spec.termination_grace_period_seconds, job_info=info)
+        observed = changed(
+            status.status,
+            grace_seconds=job.spec.termination_grace_period_seconds,
+            terms=terms_of(job.spec, status.status.terms, now),
+            job_info=info,
+        )
         amended: JobStatus = changed(status, metadata=meta, status=observed)
         return amended
 
@@ -155,6 +164,7 @@ class Acceptance:
             job_name=job.metadata.annotations.get("opeva.io/job-name") or (names.job_name if config else name),
             has_config=bool(spec.config is not None or spec.config_path),
             config_digest=hashlib.sha256(config).hexdigest() if isinstance(config, bytes) else None,
+            data_set=data_set_of(names.dataset_path),
         )
 
     def _keep(self, name: str, accepted: Accepted, config: bytes | None) -> None:
@@ -252,6 +262,7 @@ def _new_generation(
     before: JobStatus | None,
     now: datetime,
     container_name: str,
+    demand: Demand,
 ) -> JobStatus:
     past = before.status if before else None
     numbers = [g.generation for g in past.generations] if past else []
@@ -265,7 +276,10 @@ def _new_generation(
         attempts=past.attempts if past else (),
         generations=(*(past.generations if past else ()), generation),
         queued_at=now,
+        host=job.spec.target_host or "local",
         grace_seconds=job.spec.termination_grace_period_seconds,
+        terms=terms_of(job.spec, None, now),
+        demand=demand,
         config_digest=accepted.config_digest,
         reruns=reruns,
         last_wish=past.last_wish if past else None,

@@ -1,5 +1,7 @@
 """What the planner asked for, done: each action on one job, with the engine and the job's files."""
 
+import contextlib
+import errno
 import logging
 from collections.abc import Callable
 from datetime import datetime
@@ -21,6 +23,7 @@ from opeva_operator.folders import Folders
 from opeva_operator.gate import Gatekeeper, pulling
 from opeva_operator.launch import container_name, container_spec
 from opeva_operator.pulls import Pulls
+from opeva_operator.refusals import Refusals, start_failure
 from opeva_operator.situation import (
     Accept,
     Action,
@@ -29,6 +32,7 @@ from opeva_operator.situation import (
     Conclude,
     Delete,
     DropWish,
+    Expire,
     Launch,
     Remove,
     Restore,
@@ -37,14 +41,15 @@ from opeva_operator.situation import (
 )
 from opeva_operator.specwatch import SpecWatch
 from opeva_specs.settings import Settings
-from opeva_specs.status import Attempt, Generation, JobStatus, Reason, changed
+from opeva_specs.status import Attempt, Generation, JobStatus, Phase, Reason, changed
 from opeva_specs.store import ControlStore, EventLog, StatusStore
+from opeva_specs.terms import Blocker
 from opeva_specs.volume import SharedVolume
 from opeva_specs.wanted import Absent, Present
 
 logger = logging.getLogger(__name__)
 
-MOST_REFUSALS = 6  # with 5 seconds between them
+_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # these say nothing about the job
 
 
 class LookAgain(Exception):
@@ -72,14 +77,16 @@ class Actions:
         pulls: Pulls,
         capture: Capture,
         clock: Callable[[], datetime],
+        boot_id: Callable[[], str | None] = lambda: None,
     ) -> None:
+        self._boot_id = boot_id
         self._settings, self._instance, self._host_root = settings, instance, host_root
         self._engine, self._volume, self._specs = engine, volume, specs
         self._acceptance, self._gatekeeper, self._pulls = acceptance, gatekeeper, pulls
         self._capture, self._clock = capture, clock
         self._folders = Folders(volume)
         self._statuses, self._controls, self._events = StatusStore(volume), ControlStore(volume), EventLog(volume)
-        self._refusals: dict[str, int] = {}
+        self._refusals = Refusals(settings.start_timeout_seconds)
         self.expect: Callable[[str], None] = lambda name: None
         self.forget: Callable[[str], None] = lambda name: None
 
@@ -102,7 +109,7 @@ class Actions:
                 return status
             case Amend() | Launch() | Start() | Restore():
                 return self._go_on(name, action, known(status))
-            case Conclude() | Signal() | Remove() | Delete():
+            case Conclude() | Signal() | Remove() | Delete() | Expire():
                 return self._bring_to_end(name, action, known(status))
 
     def _go_on(self, name: str, action: Amend | Launch | Start | Restore, status: JobStatus) -> JobStatus:
@@ -111,7 +118,7 @@ class Actions:
                 job = self._specs.job(name, wanted)
                 if job is None:
                     raise LookAgain(0.5)
-                return self._acceptance.amend(job, wanted, status)
+                return self._acceptance.amend(job, wanted, status, self._clock())
             case Launch(attempt):
                 return self._launch(name, status, attempt)
             case Start(container):
@@ -120,7 +127,7 @@ class Actions:
                 return self._restore(name, status, generation)
 
     def _bring_to_end(
-        self, name: str, action: Conclude | Signal | Remove | Delete, status: JobStatus
+        self, name: str, action: Conclude | Signal | Remove | Delete | Expire, status: JobStatus
     ) -> JobStatus | None:
         match action:
             case Conclude(container):
@@ -133,6 +140,8 @@ class Actions:
                 return status
             case Delete():
                 return self._delete(name, status)
+            case Expire():
+                return self._expire(name, status)
 
     def follow(self, name: str, container: Container) -> None:
         """Write along what the container says."""
@@ -151,8 +160,11 @@ class Actions:
         accepted = self._acceptance.read(name)
         if accepted is None or accepted.digest != status.metadata.digest:
             words = "the record of its acceptance was lost: raise rerun in its spec to run it"
-            return outcome.failed(status, Reason.START_FAILED, words, self._clock())
-        previous = self._folders.prepare(accepted, status, attempt)
+            return self._failed(status, Reason.START_FAILED, words)
+        try:
+            previous = self._folders.prepare(accepted, status, attempt)
+        except OSError as error:
+            return self._refused(name, status, error, "its folder cannot be made ready")
         wanted = container_spec(accepted, attempt, self._settings, self._instance, self._host_root(), previous)
         self.expect(name)
         try:
@@ -164,9 +176,7 @@ class Actions:
         except NetworkNotFound:
             return self._without_network(status, accepted)
         except EngineError as error:
-            self._raise_unless_final(name, error)
-            words = f"its container cannot be created: {error}"
-            return outcome.failed(status, Reason.START_FAILED, words, self._clock())
+            return self._refused(name, status, error, "its container cannot be created")
         return self._start(name, status, container_id)
 
     def _start(self, name: str, status: JobStatus, container_id: str) -> JobStatus:
@@ -179,31 +189,34 @@ class Actions:
             accepted = self._acceptance.read(name)
             return self._without_network(status, accepted) if accepted else status
         except EngineError as error:
-            self._raise_unless_final(name, error)
-            words = f"its container cannot be started: {error}"
-            self._capture.note(name, words)
-            return outcome.failed(status, Reason.START_FAILED, words, self._clock())
-        self._refusals.pop(name, None)
+            return self._refused(name, status, error, "its container cannot be started")
+        self._refusals.forget(name)
         return status
 
-    def _raise_unless_final(self, name: str, error: EngineError) -> None:
-        """Raise what may pass by itself; an engine that answers, yet fails at this job again and again, is final."""
-        if not isinstance(error, EngineUnreachable):
-            return
-        refusals = self._refusals.pop(name, 0) + 1
-        if refusals < MOST_REFUSALS:
-            self._refusals[name] = refusals
-            raise error
-        self._engine.ping()
+    def _refused(self, name: str, status: JobStatus, error: EngineError | OSError, what: str) -> JobStatus:
+        """Failed, if this is final; else the error is raised, to be tried again."""
+        if isinstance(error, EngineUnreachable | OSError):
+            if not self._refusals.is_final(name):
+                raise error
+            self._engine.ping()  # an engine that does not answer at all has refused nothing
+        self._refusals.forget(name)
+        words = f"{what}: {error}"
+        if isinstance(error, OSError) and error.errno in _STORAGE:
+            blocker = Blocker(kind=Reason.DISK_PRESSURE, message=words, unblocks="the volume can be written")
+            return outcome.blocked(outcome.unopened(status), (blocker,))
+        with contextlib.suppress(OSError):  # the status tells it as well
+            self._capture.note(name, words)
+        return self._failed(status, start_failure(str(error)), words)
+
+    def _failed(self, status: JobStatus, reason: Reason, words: str) -> JobStatus:
+        return outcome.over(status, Phase.FAILED, reason, words, self._clock())
 
     def _without_image(self, name: str, status: JobStatus, accepted: Accepted) -> JobStatus:
         if accepted.job.spec.image_pull_policy == "Never":
             words = f"the image {accepted.image!r} is not on this host, and imagePullPolicy is Never"
-            return outcome.failed(status, Reason.IMAGE_PULL_FAILED, words, self._clock())
-        gate = pulling(accepted.image, self._pulls.want(accepted.image, name))
-        back = outcome.unopened(status)
-        waiting: JobStatus = changed(back, status=changed(back.status, reason=gate.reason, message=gate.message))
-        return waiting
+            return self._failed(status, Reason.IMAGE_PULL_FAILED, words)
+        flight = self._pulls.want(accepted.image, name)
+        return outcome.blocked(outcome.unopened(status), (pulling(accepted.image, flight),))
 
     def _without_network(self, status: JobStatus, accepted: Accepted) -> JobStatus:
         self._gatekeeper.forget_network(accepted.network)
@@ -219,20 +232,30 @@ class Actions:
 
     def _conclude(self, name: str, status: JobStatus, container: Container) -> JobStatus:
         evidence = self._complete_log(name, container)
-        is_odd = container.exit_code in (137, 143, 255) and not container.oom_killed
-        restarted = is_odd and self._engine.restarted_since_start(container)
         status = self.with_digest(status, container)
-        return outcome.judged(status, container, engine_restarted=restarted, evidence=evidence, now=self._clock())
+        return outcome.judged(status, container, self._end(status, container, evidence))
 
-    def _complete_log(self, name: str, container: Container) -> str:
-        """The last line of the log, once all of it is durable; what the engine refuses to show holds up no outcome."""
+    def _end(self, status: JobStatus, container: Container, evidence: tuple[str, ...]) -> outcome.End:
+        is_odd = container.exit_code in (137, 143, 255) and not container.oom_killed
+        before, now = status.attempt.boot_id if status.attempt else None, self._boot_id()
+        rebooted = is_odd and before is not None and now is not None and before != now
+        return outcome.End(
+            now=self._clock(),
+            evidence=evidence,
+            server_retries=self._settings.server_retries,
+            host_rebooted=rebooted,
+            engine_restarted=is_odd and not rebooted and self._engine.restarted_since_start(container),
+        )
+
+    def _complete_log(self, name: str, container: Container) -> tuple[str, ...]:
+        """The last lines of the log, once all of it is durable; what the engine refuses to show holds up no outcome."""
         try:
             return self._capture.complete(name, container.id)
         except EngineUnreachable:
             raise
         except EngineError as error:
             self._capture.note(name, f"[the rest of this log could not be read: {error}]")
-            return ""
+            return ()
 
     def with_digest(self, status: JobStatus, container: Container) -> JobStatus:
         """The status with what the image's name meant when the container was made."""
@@ -262,12 +285,29 @@ class Actions:
             self._volume.remove(f"rejected/{source}.json")
         wanted = self._specs.wanted(name, source, self._clock())
         if isinstance(wanted, Present) or not (is_ours or isinstance(wanted, Absent)):
-            hidden: JobStatus = changed(status, status=changed(status.status, hidden=True))
-            return hidden  # a file that is not ours has it: without this record it would run again
+            return _tombstone(status)
+        self._forget(name)
+        return None
+
+    def _expire(self, name: str, status: JobStatus) -> JobStatus | None:
+        """The files go; the record stays as long as a file wants the job, so that it does not run again."""
+        self._volume.remove_tree(self._folders.trash(name, self._clock()))
+        wanted = self._specs.wanted(name, status.metadata.source, self._clock())
+        if not isinstance(wanted, Absent):
+            return _tombstone(status)
+        self._forget(name)
+        return None
+
+    def _forget(self, name: str) -> None:
         self._volume.remove_tree(f"state/jobs/{name}")
         self._statuses.remove(name)
         self.forget(name)
-        return None
+
+
+def _tombstone(status: JobStatus) -> JobStatus:
+    """A record that nobody is shown: without it a file that is not ours would have the job run again."""
+    hidden: JobStatus = changed(status, status=changed(status.status, hidden=True))
+    return hidden
 
 
 def known(status: JobStatus | None) -> JobStatus:

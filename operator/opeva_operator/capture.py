@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 REMEMBERED = 8192  # entries; the engine repeats at most what one of its log files holds
 CHECKPOINT_BYTES = 256 * 1024
 EVIDENCE_BYTES = 4096
+EVIDENCE_LINES = 5
 PATIENCE = timedelta(seconds=10)
 STOP_SECONDS = 1.0  # for all followers together, however many there are
 
@@ -107,8 +108,8 @@ class Capture:
             self._followers[container_id] = _Follower(thread)
         thread.start()
 
-    def complete(self, name: str, container_id: str) -> str:
-        """Bring the file up to the container's last byte, durably; the last line, as evidence. Raises on failure."""
+    def complete(self, name: str, container_id: str) -> tuple[str, ...]:
+        """Bring the file up to the container's last byte, durably; the last lines, as evidence. Raises on failure."""
         follower = self._stop_following(container_id)
         if follower is not None:
             follower.join(PATIENCE.total_seconds())
@@ -116,7 +117,7 @@ class Capture:
         fd = self._open(name)
         try:
             os.fsync(fd)
-            return last_line(_tail(fd))
+            return last_lines(_tail(fd))
         finally:
             os.close(fd)
             self._volume.remove(_checkpoint_file(name))
@@ -241,9 +242,8 @@ def _tail(fd: int) -> bytes:
     return os.pread(fd, EVIDENCE_BYTES, max(0, size - EVIDENCE_BYTES))
 
 
-def last_line(tail: bytes) -> str:
-    """The last line that says something, printable and short."""
+def last_lines(tail: bytes) -> tuple[str, ...]:
+    """The last lines that say something, printable and short, in their order."""
     lines = tail.decode("utf-8", "replace").replace("\r", "\n").split("\n")
-    said = [line.strip() for line in lines if line.strip()]
-    words = "".join(c if c.isprintable() else " " for c in said[-1]) if said else ""
-    return words[:200]
+    said = [line.strip() for line in lines if line.strip()][-EVIDENCE_LINES:]
+    return tuple("".join(c if c.isprintable() else " " for c in line)[:200] for line in said)

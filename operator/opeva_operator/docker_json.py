@@ -71,6 +71,10 @@ def _host_config(wanted: ContainerSpec) -> dict[str, Any]:
     if wanted.memory_bytes is not None:
         config["Memory"] = wanted.memory_bytes
         config["MemorySwap"] = wanted.memory_bytes  # equal means: no swap on top
+    if wanted.pids_limit is not None:
+        config["PidsLimit"] = wanted.pids_limit
+    if wanted.gpus:
+        config["DeviceRequests"] = [{"Driver": "", "Count": wanted.gpus, "Capabilities": [["gpu"]]}]
     return config
 
 

@@ -86,6 +86,8 @@ class ContainerSpec:
     mounts: tuple[Mount, ...] = ()
     nano_cpus: int | None = None
     memory_bytes: int | None = None
+    gpus: int = 0
+    pids_limit: int | None = None
     shm_bytes: int = 2**30
     log_max_bytes: int = 50 * 2**20
     labels: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The gate: may a queued job start now? Asks the surroundings, in order, and says the first thing that is missing."""
+"""The gate: may a queued job start now? Asks the surroundings and the queue, and names all that is in the way."""
 
 import threading
 from datetime import datetime
@@ -6,17 +6,17 @@ from datetime import datetime
 from opeva_operator.acceptance import Acceptance, Accepted, ConfigMissing
 from opeva_operator.engine import Engine, EngineError
 from opeva_operator.pulls import Flight, Landed, Missed, Pulls
-from opeva_operator.roster import Roster
+from opeva_operator.roster import LOCAL, Roster
 from opeva_operator.situation import Gate
+from opeva_specs import surroundings
 from opeva_specs.settings import Settings
 from opeva_specs.status import JobStatus, Reason
+from opeva_specs.terms import Blocker
 from opeva_specs.volume import SharedVolume
-
-LOCAL = ("", "local")
 
 
 class Gatekeeper:
-    """Asks config, host, disk, network, image and the queue."""
+    """Asks config, data set, host, disk, network, image and the queue."""
 
     def __init__(
         self,
@@ -32,52 +32,56 @@ class Gatekeeper:
         self._networks: set[str] = set()
         self._making = threading.Lock()
 
-    def ask(self, name: str, status: JobStatus) -> tuple[Gate, JobStatus]:
-        """The gate, and the status with a config that could be copied just now. An open gate has taken a place."""
+    def ask(
+        self, name: str, status: JobStatus, *, may_enter: bool = True, is_reachable: bool = True
+    ) -> tuple[Gate, JobStatus]:
+        """The gate, and the status with a config that could be copied just now. An open gate has taken a place.
+
+        With `may_enter` False nothing is begun for the job: it waits for something else, and asks what else there is.
+        """
         accepted = self._acceptance.read(name)
         if accepted is None:
             words = "the record of its acceptance was lost: raise rerun in its spec to run it"
-            return Gate(is_open=False, reason=Reason.START_FAILED, message=words, fails=True), status
-        if accepted.has_config and status.status.config_digest is None:
-            copied = self._acceptance.copy_config(name, status)
-            if isinstance(copied, ConfigMissing):
-                return self._blocked(name, Reason.CONFIG_MISSING, copied.message), status
-            status = copied
-        closed = self._host(accepted) or self._disk() or self._network(accepted) or self._image(name, accepted, status)
-        if closed is not None:
-            self._roster.block(name, closed.reason != Reason.DISK_PRESSURE)
-            return closed, status
-        self._roster.block(name, False)
-        is_admitted, words = self._roster.admit(name)
-        return Gate(is_open=is_admitted, reason=Reason.AT_CAPACITY, message=words), status
+            return Gate(is_open=False, fails=Reason.START_FAILED, message=words), status
+        found, status = self._config(name, accepted, status)
+        found += [b for b in (self._data_set(name, accepted), self._host(accepted), self._disk()) if b is not None]
+        if is_reachable:
+            found += [b for b in (self._network(accepted),) if b is not None]
+            image = self._image(name, accepted, status, may_want=may_enter and not found)
+            if isinstance(image, Gate):
+                return image, status
+            found += [image] if image is not None else []
+        if may_enter and not found:
+            self._roster.block(name, False)
+            if self._roster.admit(name):
+                return Gate(is_open=True), status
+        elif {b.kind for b in found} != {Reason.DISK_PRESSURE}:  # that one is everybody's: the order stays
+            self._roster.block(name, True)
+        return Gate(is_open=False, blockers=(*found, *self._roster.hindrances(name))), status
 
     def forget_network(self, network: str) -> None:
         """The engine says that it has no such network: ask again next time."""
         self._networks.discard(network)
 
-    def _blocked(self, name: str, reason: Reason, message: str) -> Gate:
-        self._roster.block(name, True)
-        return Gate(is_open=False, reason=reason, message=message)
+    def _config(self, name: str, accepted: Accepted, status: JobStatus) -> tuple[list[Blocker], JobStatus]:
+        if not accepted.has_config or status.status.config_digest is not None:
+            return [], status
+        copied = self._acceptance.copy_config(name, status)
+        if isinstance(copied, ConfigMissing):
+            return [surroundings.config_missing(copied.message)], status
+        return [], copied
 
-    def _host(self, accepted: Accepted) -> Gate | None:
-        host = accepted.job.spec.target_host or ""
-        if host in LOCAL:
-            return None
-        return Gate(is_open=False, reason=Reason.HOST_UNKNOWN, message=f"there is no host {host!r} here, only 'local'")
+    def _data_set(self, name: str, accepted: Accepted) -> Blocker | None:
+        return surroundings.data_set_missing(self._volume, accepted.data_set) if accepted.data_set else None
 
-    def _disk(self) -> Gate | None:
-        try:
-            free = self._volume.free_bytes()
-        except OSError as error:
-            words = f"cannot tell how much room the shared volume has: {error.strerror}"
-            return Gate(is_open=False, reason=Reason.DISK_PRESSURE, message=words)
-        if free >= self._settings.min_free_bytes:
-            return None
-        # Without the figure, which changes from look to look: a status is told anew only when it says something new.
-        words = f"the shared volume has less than {self._settings.min_free_bytes // 2**20} MiB free"
-        return Gate(is_open=False, reason=Reason.DISK_PRESSURE, message=words)
+    def _host(self, accepted: Accepted) -> Blocker | None:
+        host = accepted.job.spec.target_host or LOCAL
+        return None if host == LOCAL else surroundings.host_unknown(host, [LOCAL])
 
-    def _network(self, accepted: Accepted) -> Gate | None:
+    def _disk(self) -> Blocker | None:
+        return surroundings.disk_pressure(self._volume, self._settings.min_free_bytes)
+
+    def _network(self, accepted: Accepted) -> Blocker | None:
         network = accepted.network
         if network in self._networks or network in ("none", "bridge"):
             return None
@@ -87,32 +91,32 @@ class Gatekeeper:
                     self._engine.ensure_network(network)
             elif not self._engine.has_network(network):
                 words = f"there is no Docker network {network!r}: create it, or name another one"
-                return Gate(is_open=False, reason=Reason.NETWORK_MISSING, message=words)
+                return Blocker(kind=Reason.NETWORK_MISSING, message=words, unblocks=f"docker network create {network}")
         except EngineError as error:
-            return Gate(
-                is_open=False, reason=Reason.ENGINE_UNREACHABLE, message=f"cannot look for its network: {error}"
-            )
+            words = f"cannot look for its network: {error}"
+            return Blocker(kind=Reason.ENGINE_UNREACHABLE, message=words, unblocks="the engine answers")
         self._networks.add(network)
         return None
 
-    def _image(self, name: str, accepted: Accepted, status: JobStatus) -> Gate | None:
+    def _image(self, name: str, accepted: Accepted, status: JobStatus, *, may_want: bool) -> Blocker | Gate | None:
         policy = accepted.job.spec.image_pull_policy
         result = self._pulls.result(accepted.image)
-        is_answer = _is_answer(result, name, status.status.queued_at)
-        if policy == "Always" and not is_answer:
+        is_answer = _is_answer(result, name, status.status.retry_at or status.status.queued_at)
+        if policy == "Always" and not is_answer and may_want:
             result = self._pulls.want(accepted.image, name)
         if isinstance(result, Missed) and is_answer and policy != "Never":
-            return Gate(is_open=False, reason=Reason.IMAGE_PULL_FAILED, message=result.message, fails=True)
+            return Gate(is_open=False, fails=Reason.IMAGE_PULL_FAILED, message=result.message)
         if isinstance(result, Flight) and (policy == "Always" or name in result.names):
-            self._pulls.want(accepted.image, name)
+            if may_want:
+                self._pulls.want(accepted.image, name)
             return pulling(accepted.image, result)
         return None
 
 
-def pulling(image: str, flight: Flight) -> Gate:
-    """The gate while an image is being fetched."""
+def pulling(image: str, flight: Flight) -> Blocker:
+    """What stands in the way while an image is being fetched."""
     words = f"its image {image!r} is being fetched" + (f"; last try: {flight.last_try}" if flight.last_try else "")
-    return Gate(is_open=False, reason=Reason.PULLING, message=words)
+    return Blocker(kind=Reason.PULLING, message=words, unblocks="the image is here", details={"image": image})
 
 
 def _is_answer(result: Landed | Missed | Flight | None, name: str, since: datetime) -> bool:

@@ -83,14 +83,14 @@ class Importer:
         found = self._engine.by_id(container_id) if container_id.isalnum() else None
         status = _first(name, facts, container_id, found, self._clock())
         if found is not None and found.has_ended:
-            return outcome.judged(status, found, engine_restarted=False, evidence="", now=self._clock())
+            return outcome.judged(status, found, outcome.End(now=self._clock()))
         if found is not None:
             return outcome.seen(status, found) if found.is_live else status
         word = str(facts.get("status", "")).lower()
         if word in _WORDS:
             return _as_recorded(status, word, self._clock())
         words = "started by the old system; its container is gone, so how it ended cannot be known"
-        return outcome.failed(status, Reason.PREVIOUS_RUN_UNKNOWN, words, self._clock())
+        return outcome.over(status, Phase.FAILED, Reason.PREVIOUS_RUN_UNKNOWN, words, self._clock())
 
 
 def _first(name: str, facts: dict[str, Any], container_id: str, found: Container | None, now: datetime) -> JobStatus:

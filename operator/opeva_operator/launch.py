@@ -29,11 +29,13 @@ def container_spec(
         image=accepted.image,
         command=tuple(spec.command) if spec.command is not None else None,
         args=accepted.args,
-        env={**_environment(accepted, settings, previous), **spec.env},
+        env={**_environment(accepted, attempt, settings, previous), **spec.env},
         network=accepted.network,
         mounts=mounts(host_root, name),
         nano_cpus=cpu_to_nano(limits.cpu) if limits.cpu else None,
         memory_bytes=memory_to_bytes(limits.memory) if limits.memory else None,
+        gpus=limits.gpu or 0,
+        pids_limit=settings.pids_limit,
         shm_bytes=settings.shm_size,
         log_max_bytes=settings.log_max_size,
     )
@@ -49,8 +51,10 @@ def mounts(host_root: str, job: str) -> tuple[Mount, ...]:
     )
 
 
-def _environment(accepted: Accepted, settings: Settings, previous: str | None) -> dict[str, str]:
+def _environment(accepted: Accepted, attempt: Attempt, settings: Settings, previous: str | None) -> dict[str, str]:
     found: dict[str, str | None] = {
+        "OPEVA_GENERATION": str(attempt.generation),
+        "OPEVA_ATTEMPT": str(attempt.attempt),
         "OPEVA_BASE_DIR": "/data",
         "OPEVA_JOB_NAME": accepted.job_name,
         "OPEVA_PREVIOUS_ATTEMPT": previous,

@@ -22,10 +22,11 @@ from opeva_operator.imported import Importer
 from opeva_operator.lock import HolderLock
 from opeva_operator.pulls import Pulls
 from opeva_operator.reconciler import Parts, Reconciler
-from opeva_operator.roster import Roster
+from opeva_operator.roster import LOCAL, Roster
 from opeva_operator.specwatch import SpecWatch, is_held
 from opeva_operator.tell import Teller
 from opeva_operator.workqueue import WorkQueue
+from opeva_specs.admission import Capacity, Line
 from opeva_specs.settings import Settings
 from opeva_specs.specfiles import SpecStore, is_spec_file
 from opeva_specs.status import JobStatus
@@ -85,7 +86,9 @@ class Operator:
         settings, volume, clock = self._settings, self._volume, self._clock
         self._engine = self._make_engine(instance)
         self._queue = WorkQueue()
-        self._roster = Roster(settings.max_concurrent_jobs, self._queue.add)
+        line = Line({}, per_user=settings.max_jobs_per_user, max_bypass=settings.max_bypass)
+        self._roster = Roster(line, settings.default_demand, self._queue.add)
+        self._roster.set_capacity(LOCAL, Capacity(jobs=settings.max_concurrent_jobs))
         self._statuses, self._controls = StatusStore(volume), ControlStore(volume)
         store = SpecStore(volume, instance, self._roster.known)
         self._specs = SpecWatch(store, volume, self._roster, self._queue.add, clock, self._scan_later)

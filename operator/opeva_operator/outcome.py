@@ -1,8 +1,11 @@
 """How a status changes as a run goes on, and how a run's end is judged: pure."""
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from opeva_operator.engine import Container
+from opeva_operator.retries import Again, verdict
+from opeva_operator.situation import Beat
 from opeva_specs.status import (
     Attempt,
     Generation,
@@ -12,8 +15,11 @@ from opeva_specs.status import (
     Reason,
     changed,
     condition,
+    condition_of,
+    rfc3339,
     with_conditions,
 )
+from opeva_specs.terms import Blocker
 
 _SIGNALS = {130: "SIGINT", 134: "SIGABRT", 137: "SIGKILL", 139: "SIGSEGV", 143: "SIGTERM"}
 _INIT_REFUSED = "[FATAL tini ("  # Docker's process 1, when the command that it is to run cannot be run
@@ -25,12 +31,17 @@ def present(status: JobStatus) -> Generation:
     return next(g for g in status.status.generations if g.generation == number)
 
 
-def opened(status: JobStatus, now: datetime) -> JobStatus:
+def opened(status: JobStatus, now: datetime, boot_id: str | None = None) -> JobStatus:
     """With a new open attempt: recorded before anything is created for it."""
     generation = status.metadata.generation
     tries = [a.attempt for a in status.status.attempts if a.generation == generation]
     attempt = Attempt(
-        generation=generation, attempt=max(tries, default=0) + 1, queued_at=status.status.queued_at, created_at=now
+        generation=generation,
+        attempt=max(tries, default=0) + 1,
+        host=status.status.host,
+        boot_id=boot_id,
+        queued_at=status.status.retry_at or status.status.queued_at,
+        created_at=now,
     )
     observed = changed(
         status.status,
@@ -38,6 +49,8 @@ def opened(status: JobStatus, now: datetime) -> JobStatus:
         reason=Reason.STARTING,
         message="its container is being created",
         attempts=(*status.status.attempts, attempt),
+        blockers=(),
+        retry_at=None,
     )
     return _copy(status, observed)
 
@@ -61,11 +74,22 @@ def seen(status: JobStatus, found: Container) -> JobStatus:
     updated = _with_attempt(status, **{key: value for key, value in facts.items() if value is not None})
     if not found.is_live or status.status.phase is Phase.STOPPING:
         return updated
-    conditions = with_conditions(
-        updated.status.conditions, condition("Progressing", True, Reason.RUNNING, "", found.started_at or _never())
+    return _copy(updated, changed(updated.status, phase=Phase.RUNNING, reason=Reason.RUNNING, message=""))
+
+
+def beating(status: JobStatus, found: Container, beat: Beat | None, now: datetime) -> JobStatus:
+    """With the signs of life that a running job gives."""
+    is_alive = beat is None or not beat.is_stalled
+    progressing = condition(
+        "Progressing",
+        is_alive,
+        Reason.RUNNING if is_alive else Reason.STALLED,
+        beat.words if beat is not None and beat.is_stalled else "",
+        (found.started_at or now) if condition_of(status, "Progressing") is None else now,
     )
-    observed = changed(updated.status, phase=Phase.RUNNING, reason=Reason.RUNNING, message="", conditions=conditions)
-    return _copy(updated, observed)
+    observed = changed(status.status, conditions=with_conditions(status.status.conditions, progressing))
+    updated = _copy(status, observed)
+    return updated if beat is None or beat.progress is None else _with_attempt(updated, progress=beat.progress)
 
 
 def stopping(status: JobStatus, intent: Intent) -> JobStatus:
@@ -76,71 +100,150 @@ def stopping(status: JobStatus, intent: Intent) -> JobStatus:
     )
 
 
-def stopped(status: JobStatus, intent: Intent, now: datetime) -> JobStatus:
-    """Ended because somebody, or the files, wanted it."""
-    return over(status, Phase.STOPPED, intent.reason, _because(intent), now)
+def concluded(status: JobStatus, intent: Intent, end: "End") -> JobStatus:
+    """Ended because of an end that was decided: by somebody, by the files, or by a limit."""
+    words = _because(intent)
+    if intent.reason == Reason.SUSPENDED:
+        return suspended(status, words, end.now)
+    if intent.reason in (Reason.DEADLINE_EXCEEDED, Reason.STALLED):
+        return failed(status, intent.reason, _with_evidence(words, end.evidence), end)
+    return over(status, Phase.STOPPED, intent.reason, words, end.now)
+
+
+def suspended(status: JobStatus, words: str, now: datetime) -> JobStatus:
+    """Back in the queue, the attempt closed and charged to nobody."""
+    return _waiting(_closed(status, Reason.SUSPENDED, words, now), Reason.SUSPENDED, words)
 
 
 def canceled(status: JobStatus, intent: Intent, now: datetime) -> JobStatus:
     """Ended before anything was started."""
-    return over(status, Phase.CANCELED, intent.reason, _because(intent), now)
+    if intent.reason == Reason.SUSPENDED:
+        return suspended(status, _because(intent), now)
+    mine = [a for a in status.status.attempts if a.generation == status.metadata.generation]
+    has_run = any(a.started_at is not None for a in mine)
+    return over(status, Phase.STOPPED if has_run else Phase.CANCELED, intent.reason, _because(intent), now)
 
 
-def failed(status: JobStatus, reason: str, message: str, now: datetime) -> JobStatus:
-    """Ended without success."""
-    return over(status, Phase.FAILED, reason, message, now)
+def failed(status: JobStatus, reason: str, message: str, end: "End") -> JobStatus:
+    """The attempt ended without success: another one follows, or the generation has failed."""
+    attempt = status.attempt
+    exit_code = attempt.exit_code if attempt is not None and attempt.is_open else None
+    next_step = verdict(status, reason, exit_code, end.server_retries)
+    if isinstance(next_step, Again):
+        retry_at = end.now + next_step.after
+        pause = back_off(f"{next_step.words}, for the last attempt ended with {reason}: {message};", retry_at)
+        waiting = _waiting(_closed(status, reason, message, end.now), Reason.BACK_OFF, pause.message)
+        return _copy(waiting, changed(waiting.status, retry_at=retry_at, blockers=(pause,)))
+    if next_step.is_exhausted:
+        tries = sum(a.generation == status.metadata.generation for a in status.status.attempts)
+        words = f"{tries} attempts failed; the last one: {reason}, {message}"
+        return over(_closed(status, reason, message, end.now), Phase.FAILED, Reason.RETRIES_EXHAUSTED, words, end.now)
+    return over(status, Phase.FAILED, reason, message, end.now)
 
 
-def judged(status: JobStatus, found: Container, *, engine_restarted: bool, evidence: str, now: datetime) -> JobStatus:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """What is known around an end: the time, and the evidence."""
+
+    now: datetime
+    evidence: tuple[str, ...] = ()  # the last lines of the log
+    server_retries: int = 0
+    engine_restarted: bool = False
+    host_rebooted: bool = False
+    clock_offset: timedelta = timedelta(0)  # the engine's clock minus ours
+
+
+def judged(status: JobStatus, found: Container, end: End) -> JobStatus:
     """The outcome of a container that has ended: the engine's facts, our recorded intent, nothing guessed."""
     status = _with_attempt(
         seen(status, found),
         finished_at=found.finished_at,
         exit_code=found.exit_code,
         oom_killed=found.oom_killed,
+        evidence=end.evidence,
     )
     intent, code = status.status.intent, found.exit_code
-    if (
-        intent is not None
-        and intent.signaled_at is not None
-        and not (found.finished_at and found.finished_at < intent.signaled_at)
-    ):
-        return stopped(status, intent, now)
+    finished_at = found.finished_at - end.clock_offset if found.finished_at else None
+    if intent is not None and intent.signaled_at is not None:
+        if not (finished_at and finished_at < intent.signaled_at):
+            return concluded(status, intent, end)
     if code == 0:
-        return over(status, Phase.FINISHED, Reason.COMPLETED, "exit code 0", now)
-    reason, words = _failure(found, engine_restarted, evidence)
-    return failed(status, reason, words, now)
+        return over(status, Phase.FINISHED, Reason.COMPLETED, "exit code 0", end.now)
+    return failed(status, *_failure(found, end), end)
 
 
-def _failure(found: Container, engine_restarted: bool, evidence: str) -> tuple[Reason, str]:
+def _failure(found: Container, end: End) -> tuple[Reason, str]:
     """Why a run ended that should not have ended like this, and the words for it."""
     code = found.exit_code
     if found.oom_killed:
-        return Reason.OUT_OF_MEMORY, _with_evidence("the engine ended it for want of memory", evidence)
-    if engine_restarted:
+        return Reason.OUT_OF_MEMORY, _with_evidence("the engine ended it for want of memory", end.evidence)
+    if end.host_rebooted:
+        return Reason.HOST_REBOOT, f"its host was restarted while it ran (exit code {code})"
+    if end.engine_restarted:
         return Reason.ENGINE_RESTART, f"the Docker engine was restarted while it ran (exit code {code})"
     if found.state == "removing" and code == 137:
         return Reason.CONTAINER_LOST, "somebody removed its container while it ran"
-    if code in (126, 127) and evidence.startswith(_INIT_REFUSED):
-        return Reason.START_FAILED, f"its command cannot be run: {evidence}"
+    if code in (126, 127) and end.evidence and end.evidence[-1].startswith(_INIT_REFUSED):
+        return Reason.BAD_COMMAND, f"its command cannot be run: {end.evidence[-1]}"
     signal = f" ({_SIGNALS[code]})" if code in _SIGNALS else ""
-    return Reason.EXIT_NON_ZERO, _with_evidence(f"exit code {code}{signal}", evidence)
+    return Reason.EXIT_NON_ZERO, _with_evidence(f"exit code {code}{signal}", end.evidence)
 
 
-def _with_evidence(words: str, evidence: str) -> str:
-    return f"{words}; last it said: {evidence}" if evidence else words
+def _with_evidence(words: str, evidence: tuple[str, ...]) -> str:
+    return f"{words}; last it said: {evidence[-1]}" if evidence else words
+
+
+def blocked(status: JobStatus, blockers: tuple[Blocker, ...]) -> JobStatus:
+    """Waiting, and told for what: the first of the blockers is the reason."""
+    reason, words = Reason.ACCEPTED, "its turn comes"
+    if blockers:
+        more = f" (and {len(blockers) - 1} more in its way)" if len(blockers) > 1 else ""
+        reason, words = Reason(blockers[0].kind), blockers[0].message + more
+    observed = changed(status.status, phase=Phase.QUEUED, reason=reason, message=words, blockers=blockers)
+    return _copy(status, observed)
+
+
+def back_off(words: str, retry_at: datetime) -> Blocker:
+    """The blocker of a job that waits for its next attempt."""
+    until = rfc3339(retry_at)
+    return Blocker(
+        kind=Reason.BACK_OFF,
+        message=f"{words} not before {until[:19]}Z",
+        unblocks="that time comes",
+        details={"until": until},
+    )
+
+
+def _waiting(status: JobStatus, reason: str, words: str) -> JobStatus:
+    """In the queue, with its attempts so far."""
+    conditions = tuple(c for c in status.status.conditions if c.type != "Progressing")
+    observed = changed(
+        status.status,
+        phase=Phase.QUEUED,
+        reason=reason,
+        message=words,
+        intent=None,
+        conditions=conditions,
+    )
+    return _copy(status, observed)
+
+
+def _closed(status: JobStatus, reason: str, message: str, now: datetime) -> JobStatus:
+    """With the end of the open attempt recorded, if there is one."""
+    attempt = status.attempt
+    if attempt is None or not attempt.is_open:
+        return status
+    return _with_attempt(status, reason=reason, message=message, finished_at=attempt.finished_at or now)
 
 
 def _because(intent: Intent) -> str:
-    who = "" if intent.by == "specs" else f"by {intent.by}"
+    who = "" if intent.by in ("specs", "limits") else f"by {intent.by}"
     return ": ".join(part for part in (who, intent.message) if part)
 
 
 def over(status: JobStatus, phase: Phase, reason: str, message: str, now: datetime) -> JobStatus:
     """Ended like this: attempt, generation, conditions and phase all tell the same."""
-    attempt = status.attempt
-    if attempt is not None and attempt.is_open:
-        status = _with_attempt(status, reason=reason, message=message, finished_at=attempt.finished_at or now)
+    status = _closed(status, reason, message, now)
     number = status.metadata.generation
     generations = tuple(
         changed(g, phase=phase, reason=reason, message=message) if g.generation == number else g
@@ -159,6 +262,8 @@ def over(status: JobStatus, phase: Phase, reason: str, message: str, now: dateti
         generations=generations,
         conditions=conditions,
         finished_at=ended_at,
+        blockers=(),
+        retry_at=None,
     )
     return _copy(status, observed)
 
@@ -172,7 +277,3 @@ def _with_attempt(status: JobStatus, **facts: object) -> JobStatus:
 def _copy(status: JobStatus, observed: object) -> JobStatus:
     updated: JobStatus = changed(status, status=observed)
     return updated
-
-
-def _never() -> datetime:
-    raise ValueError("a live container has a start time")

@@ -13,7 +13,8 @@ looked at anew, until there is nothing left to do. At most one action at a time.
 
 from datetime import timedelta
 
-from opeva_operator import outcome
+from opeva_operator import endings, outcome
+from opeva_operator.endings import due_end, end_wanted, is_other_run
 from opeva_operator.engine import Container
 from opeva_operator.situation import (
     Accept,
@@ -22,6 +23,7 @@ from opeva_operator.situation import (
     Conclude,
     Delete,
     DropWish,
+    Expire,
     Launch,
     Plan,
     Remove,
@@ -42,11 +44,13 @@ from opeva_specs.status import (
     condition,
     with_conditions,
 )
+from opeva_specs.terms import Blocker
 from opeva_specs.wanted import Absent, Present, Unsure
 
 UNKNOWN_WISH = timedelta(seconds=60)
 UNREACHABLE_RECHECK = timedelta(seconds=5)
 KILL_RECHECK = timedelta(seconds=2)
+UNKILLABLE_RECHECK = timedelta(seconds=30)
 
 
 def plan(s: Situation) -> Plan:
@@ -123,18 +127,12 @@ def _imported(s: Situation, status: JobStatus) -> Plan | None:
 
 
 def _unreachable(s: Situation, status: JobStatus) -> Plan | None:
-    if not isinstance(s.container, Unreachable) or status.status.phase.is_terminal:
-        return None
     attempt = status.attempt
-    if attempt is not None and attempt.is_open:
-        if _is_other_run(s, status):
-            words = f"the next run waits, for this one may still be going: {s.container.message}"
-            status = _told(status, status.status.phase, Reason.PREVIOUS_RUN_UNKNOWN, words)
-    elif status.status.intent is not None:
-        return None  # nothing started yet: it can be canceled without the engine
-    else:
-        words = f"waits for the Docker engine: {s.container.message}"
-        return Plan(status=_told(status, Phase.QUEUED, Reason.ENGINE_UNREACHABLE, words))  # woken when it answers
+    if not isinstance(s.container, Unreachable) or attempt is None or not attempt.is_open:
+        return None
+    if is_other_run(s, status):
+        words = f"the next run waits, for this one may still be going: {s.container.message}"
+        status = _told(status, status.status.phase, Reason.PREVIOUS_RUN_UNKNOWN, words)
     return Plan(status=status, recheck_after=UNREACHABLE_RECHECK)
 
 
@@ -163,7 +161,7 @@ def _attempt(s: Situation, status: JobStatus) -> Plan | None:
         return Plan(status=status, recheck_after=UNREACHABLE_RECHECK)
     if not found.is_ours:
         words = f"a container named {found.name!r} that is not ours stands in the way: rename or remove it"
-        return Plan(status=outcome.failed(status, Reason.NAME_CONFLICT, words, s.now))
+        return Plan(status=outcome.failed(status, Reason.NAME_CONFLICT, words, _end(s)))
     if found.has_ended:
         return Plan(status=outcome.seen(status, found), action=Conclude(found))
     if found.is_live:
@@ -171,17 +169,21 @@ def _attempt(s: Situation, status: JobStatus) -> Plan | None:
     return _created(s, status, found)
 
 
+def _end(s: Situation) -> outcome.End:
+    return outcome.End(now=s.now, server_retries=s.limits.server_retries, clock_offset=s.clock_offset)
+
+
 def _no_container(s: Situation, status: JobStatus, attempt: Attempt) -> Plan:
     intent = status.status.intent
     if attempt.container_id is not None or attempt.started_at is not None:
         words = "its container was removed behind our back: how it ended cannot be known"
         if intent is not None and intent.signaled_at is not None:
-            return Plan(status=outcome.stopped(status, intent, s.now))
-        return Plan(status=outcome.failed(status, Reason.CONTAINER_LOST, words, s.now))
+            return Plan(status=outcome.concluded(status, intent, _end(s)))
+        return Plan(status=outcome.failed(status, Reason.CONTAINER_LOST, words, _end(s)))
     if s.is_rebuilt:
         words = "its status was lost while it was being started: whether it ran cannot be known; raise rerun to run it"
-        return Plan(status=outcome.failed(status, Reason.PREVIOUS_RUN_UNKNOWN, words, s.now))
-    if intent is None and (_due(s, status) is not None or s.is_held):
+        return Plan(status=outcome.failed(status, Reason.PREVIOUS_RUN_UNKNOWN, words, _end(s)))
+    if intent is None and (due_end(s, status) is not None or s.is_held):
         return Plan(status=outcome.unopened(status))  # its file is gone, or wants another run: back to the queue
     if intent is not None:
         return Plan(status=outcome.canceled(status, intent, s.now))
@@ -189,7 +191,7 @@ def _no_container(s: Situation, status: JobStatus, attempt: Attempt) -> Plan:
 
 
 def _created(s: Situation, status: JobStatus, found: Container) -> Plan:
-    intent = status.status.intent or _end_wanted(s, status)
+    intent = status.status.intent or end_wanted(s, status)
     if intent is None:
         return Plan(status=status, action=Start(found))
     return Plan(status=outcome.canceled(status, intent, s.now), action=Remove(found))
@@ -198,64 +200,41 @@ def _created(s: Situation, status: JobStatus, found: Container) -> Plan:
 def _live(s: Situation, status: JobStatus, found: Container) -> Plan:
     intent = status.status.intent
     if intent is None:
-        wanted = _end_wanted(s, status)
-        if wanted is None:
-            return _running(s, status, found)
-        intent = wanted
+        intent = end_wanted(s, status)
+        if intent is None:
+            return _running(s, outcome.beating(status, found, s.beat, s.now), found)
     if intent.signaled_at is None:
         intent = changed(intent, signaled_at=s.now)
         grace = timedelta(seconds=status.status.grace_seconds)
         status = outcome.stopping(status, intent)
         return Plan(status=status, action=Signal(found, found.stop_signal), recheck_after=grace)
     left = intent.signaled_at + timedelta(seconds=status.status.grace_seconds) - s.now
-    status = outcome.stopping(status, intent)
     if left > timedelta(0):
-        return Plan(status=status, recheck_after=left)
-    return Plan(status=status, action=Signal(found, "SIGKILL"), recheck_after=KILL_RECHECK)
+        return Plan(status=outcome.stopping(status, intent), recheck_after=left)
+    intent = intent if intent.killed_at is not None else changed(intent, killed_at=s.now)
+    status = outcome.stopping(status, intent)
+    if intent.killed_at is None or s.now - intent.killed_at < s.limits.stop_timeout:
+        return Plan(status=status, action=Signal(found, "SIGKILL"), recheck_after=KILL_RECHECK)
+    words = "SIGKILL was sent, and its process is still there: look at the host; its place is given to others"
+    status = _told(status, Phase.STOPPING, Reason.UNKILLABLE, words)
+    return Plan(status=status, action=Signal(found, "SIGKILL"), recheck_after=UNKILLABLE_RECHECK)
 
 
 def _running(s: Situation, status: JobStatus, found: Container) -> Plan:
     if found.state == "paused":
         status = _told(status, Phase.RUNNING, Reason.PAUSED, "somebody paused its container")
     amend = _amendment(s, status)
-    return Plan(status=status, action=amend, recheck_after=_due(s, status))
+    return Plan(status=status, action=amend, recheck_after=due_end(s, status))
 
 
 # -- what the files say --------------------------------------------------------------------------------------------
 
 
-def _is_other_run(s: Situation, status: JobStatus) -> bool:
-    if not isinstance(s.wanted, Present):
-        return False
-    return s.wanted.digest != status.metadata.digest or status.status.reruns != outcome.present(status).reruns
-
-
 def _amendment(s: Situation, status: JobStatus) -> Amend | None:
-    if not isinstance(s.wanted, Present) or _is_other_run(s, status):
+    if not isinstance(s.wanted, Present) or is_other_run(s, status):
         return None
     is_same = s.wanted.source_hash == status.metadata.source_hash
     return None if is_same else Amend(s.wanted)
-
-
-def _due(s: Situation, status: JobStatus) -> timedelta | None:
-    """How long until the files' wish ends what runs; None when they wish no end."""
-    wanted = s.wanted
-    if isinstance(wanted, Absent) and not s.is_held:
-        return wanted.since + s.settle + s.delete_grace - s.now
-    if isinstance(wanted, Present) and _is_other_run(s, status):
-        if wanted.digest == status.metadata.digest:
-            return timedelta(0)  # a person's wish to rerun, not an edit
-        return wanted.since + s.settle - s.now
-    return None
-
-
-def _end_wanted(s: Situation, status: JobStatus) -> Intent | None:
-    due = _due(s, status)
-    if due is None or due > timedelta(0):
-        return None
-    if isinstance(s.wanted, Absent):
-        return Intent(reason=Reason.SPEC_DELETED, by="specs", message="its file is gone from specs/", at=s.now)
-    return Intent(reason=Reason.SUPERSEDED, by="specs", message="its file wants another run now", at=s.now)
 
 
 # -- waiting -------------------------------------------------------------------------------------------------------
@@ -267,32 +246,56 @@ def _queued(s: Situation, status: JobStatus) -> Plan | None:
     intent = status.status.intent
     if intent is not None:
         return Plan(status=outcome.canceled(status, intent, s.now))
-    if isinstance(s.wanted, Present) and _is_other_run(s, status):
+    if isinstance(s.wanted, Present) and is_other_run(s, status):
         intent = Intent(reason=Reason.SUPERSEDED, by="specs", message="its file wants another run now", at=s.now)
         return Plan(status=outcome.canceled(status, intent, s.now))
     if isinstance(s.wanted, Absent) and not s.is_held:
         return _queued_without_file(s, status, s.wanted)
-    if s.is_held:
-        words = "many specs vanished at once: waits until its file is back, or a person decides"
-        return Plan(status=_told(status, Phase.QUEUED, Reason.HELD, words))
-    amend = _amendment(s, status)
+    amend = None if s.is_held else _amendment(s, status)
     return Plan(status=status, action=amend) if amend else _at_the_gate(s, status)
 
 
 def _at_the_gate(s: Situation, status: JobStatus) -> Plan:
+    own = _own_blockers(s, status)
     if s.gate is None:
-        return Plan(status=status, needs_gate=True)
-    if s.gate.is_open:
-        opened = outcome.opened(status, s.now)
+        return Plan(status=status, needs_gate=True, may_enter=not own)
+    if s.gate.fails is not None:
+        return Plan(status=outcome.over(status, Phase.FAILED, s.gate.fails, s.gate.message, s.now))
+    if s.gate.is_open and not own:
+        opened = outcome.opened(status, s.now, s.boot_id)
         attempt = opened.attempt
         return Plan(status=opened, action=Launch(attempt) if attempt else None)
-    if s.gate.fails:
-        return Plan(status=outcome.failed(status, s.gate.reason, s.gate.message, s.now))
-    return Plan(status=_told(status, Phase.QUEUED, s.gate.reason, s.gate.message))
+    return Plan(status=outcome.blocked(status, (*own, *s.gate.blockers)), recheck_after=_until_retry(s, status))
+
+
+def _own_blockers(s: Situation, status: JobStatus) -> list[Blocker]:
+    """What keeps the job itself from starting, whatever its surroundings are."""
+    found = []
+    if s.is_held:
+        words = "many specs vanished at once: waits until its file is back, or a person decides"
+        found.append(
+            Blocker(kind=Reason.HELD, message=words, unblocks="its file is back, or control/confirm-deletions")
+        )
+    if status.status.terms.suspend:
+        words = "its spec says suspend: true"
+        found.append(Blocker(kind=Reason.SUSPENDED, message=words, unblocks="suspend: false in its spec"))
+    retry_at = status.status.retry_at
+    if retry_at is not None and s.now < retry_at:
+        told = (b for b in status.status.blockers if b.kind == Reason.BACK_OFF)
+        found.append(next(told, outcome.back_off("tried again", retry_at)))
+    if isinstance(s.container, Unreachable):
+        words = f"waits for the Docker engine: {s.container.message}"  # woken when it answers
+        found.append(Blocker(kind=Reason.ENGINE_UNREACHABLE, message=words, unblocks="the engine answers"))
+    return found
+
+
+def _until_retry(s: Situation, status: JobStatus) -> timedelta | None:
+    retry_at = status.status.retry_at
+    return retry_at - s.now if retry_at is not None and retry_at > s.now else None
 
 
 def _queued_without_file(s: Situation, status: JobStatus, wanted: Absent) -> Plan:
-    left = wanted.since + s.settle - s.now
+    left = wanted.since + s.limits.settle - s.now
     if left > timedelta(0):
         words = "its file is gone from specs/: canceled unless it is back in a moment"
         return Plan(status=_told(status, Phase.QUEUED, Reason.SPEC_DELETED, words), recheck_after=left)
@@ -304,10 +307,13 @@ def _queued_without_file(s: Situation, status: JobStatus, wanted: Absent) -> Pla
 
 
 def _ended(s: Situation, status: JobStatus) -> Plan | None:
-    action = _after_the_end(s, status)
+    action: Delete | Accept | Restore | Expire | None = _after_the_end(s, status)
+    left = endings.expires_in(s, status)
+    if action is None and left is not None and left <= timedelta(0):
+        action = Expire()
     if action is not None and isinstance(s.container, Unreachable):
         return Plan(status=status, recheck_after=UNREACHABLE_RECHECK)  # its container may still be there
-    return Plan(status=status, action=action)
+    return Plan(status=status, action=action, recheck_after=left if action is None else None)
 
 
 def _after_the_end(s: Situation, status: JobStatus) -> Delete | Accept | Restore | None:
@@ -316,7 +322,7 @@ def _after_the_end(s: Situation, status: JobStatus) -> Delete | Accept | Restore
         return Delete()
     if not isinstance(s.wanted, Present):
         return None
-    if not _is_other_run(s, status):
+    if not is_other_run(s, status):
         was_cut_short = status.status.reason in (Reason.SUPERSEDED, Reason.SPEC_DELETED) and not status.status.hidden
         return Accept(s.wanted) if was_cut_short else None
     return _earlier(s.wanted, status) or Accept(s.wanted)

@@ -13,7 +13,7 @@ from opeva_operator.engine import Container, Engine, EngineError, EngineUnreacha
 from opeva_operator.gate import Gatekeeper
 from opeva_operator.launch import container_name
 from opeva_operator.roster import Roster
-from opeva_operator.situation import Action, Gate, Plan, Situation, Unreachable
+from opeva_operator.situation import Action, Gate, Limits, Plan, Situation, Unreachable
 from opeva_operator.specwatch import SpecWatch
 from opeva_operator.workqueue import WorkQueue
 from opeva_specs.settings import Settings
@@ -53,6 +53,7 @@ class Reconciler:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._limits = limits_of(parts.settings)
         self._lock = threading.Lock()
         self._maybe: set[str] | None = None  # jobs that may have a container; None until the engine was listed
         self._met: set[str] = set()
@@ -121,7 +122,10 @@ class Reconciler:
             situation = self._situation(name, status, container, is_rebuilt)
             plan = planner.plan(situation)
             if plan.needs_gate and plan.status is not None:
-                gate, status = self._parts.gatekeeper.ask(name, plan.status)
+                is_there = not isinstance(container, Unreachable)
+                gate, status = self._parts.gatekeeper.ask(
+                    name, plan.status, may_enter=plan.may_enter, is_reachable=is_there
+                )
                 plan = planner.plan(self._situation(name, status, container, is_rebuilt, gate))
             self._tell(name, None if is_rebuilt else situation.status, plan.status)
             status = plan.status
@@ -169,8 +173,7 @@ class Reconciler:
             container=container,
             gate=gate,
             wish=self._wish(name),
-            settle=timedelta(seconds=parts.settings.settle_seconds),
-            delete_grace=timedelta(seconds=parts.settings.delete_grace_seconds),
+            limits=self._limits,
             is_held=is_held,
             is_rebuilt=is_rebuilt,
         )
@@ -274,11 +277,7 @@ class Reconciler:
             if after is not None:
                 self._parts.roster.settle(name, after)
             return
-        is_end = after.status.phase.is_terminal and (
-            before is None
-            or not before.status.phase.is_terminal
-            or before.metadata.generation != after.metadata.generation
-        )
+        is_end = _is_end(before, after)
         self._log(name, before, after, is_end)
         # A wish was durable when it was accepted: it stays so when the status takes it over from its file.
         has_wish = after.status.last_wish != (before.status.last_wish if before else None)
@@ -304,6 +303,31 @@ class Reconciler:
         return {"reachable": trouble is None, "message": trouble or "", "at": rfc3339(self._parts.clock())}
 
 
+def limits_of(settings: Settings) -> Limits:
+    """What the settings grant, as the planner wants it."""
+    return Limits(
+        settle=timedelta(seconds=settings.settle_seconds),
+        delete_grace=timedelta(seconds=settings.delete_grace_seconds),
+        stop_timeout=timedelta(seconds=settings.stop_timeout_seconds),
+        server_retries=settings.server_retries,
+    )
+
+
+def _is_end(before: JobStatus | None, after: JobStatus) -> bool:
+    """Whether a generation or an attempt ended with it: nothing of that may get lost with a power cut."""
+    if after.status.phase.is_terminal:
+        return (
+            before is None
+            or not before.status.phase.is_terminal
+            or before.metadata.generation != after.metadata.generation
+        )
+    return before is not None and _closed(after) != _closed(before)
+
+
+def _closed(status: JobStatus) -> int:
+    return sum(not attempt.is_open for attempt in status.status.attempts)
+
+
 def _has_just_ended(before: JobStatus | None, after: JobStatus | None) -> bool:
     if before is None or after is None:
         return False
@@ -312,4 +336,5 @@ def _has_just_ended(before: JobStatus | None, after: JobStatus | None) -> bool:
 
 def _milestone(status: JobStatus) -> tuple[object, ...]:
     """What of a status must not get lost with its file."""
-    return status.status.phase, status.status.reason, status.metadata.generation, status.status.hidden
+    observed = status.status
+    return observed.phase, observed.reason, status.metadata.generation, observed.hidden, _closed(status)

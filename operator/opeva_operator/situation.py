@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from opeva_operator.engine import Container
-from opeva_specs.status import Attempt, Generation, JobStatus, Reason, Wish
+from opeva_specs.status import Attempt, Generation, JobStatus, Wish
+from opeva_specs.terms import Blocker, Progress
 from opeva_specs.wanted import Present, Wanted
 
 
@@ -17,12 +18,32 @@ class Unreachable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Whether a queued job may start now, and if not, why."""
+    """Whether a queued job may start now; if not, everything that is in the way."""
 
     is_open: bool
-    reason: str = Reason.ACCEPTED
+    blockers: tuple[Blocker, ...] = ()
+    fails: str | None = None  # the reason why it will never open: the generation ends
     message: str = ""
-    fails: bool = False  # it will never open: the generation ends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """The signs of life that a running job gives."""
+
+    progress: Progress | None = None
+    silent_for: timedelta = timedelta(0)
+    is_stalled: bool = False
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the settings grant."""
+
+    settle: timedelta = timedelta(seconds=5)
+    delete_grace: timedelta = timedelta(seconds=10)
+    stop_timeout: timedelta = timedelta(seconds=60)
+    server_retries: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +57,10 @@ class Situation:
     container: Container | Unreachable | None
     gate: Gate | None = None  # None: not asked yet; asking takes a place
     wish: Wish | None = None
-    settle: timedelta = timedelta(seconds=5)
-    delete_grace: timedelta = timedelta(seconds=10)
+    limits: Limits = Limits()
+    clock_offset: timedelta = timedelta(0)  # the engine's clock minus ours
+    boot_id: str | None = None  # of the host, where it can be known
+    beat: Beat | None = None  # of a live container
     is_held: bool = False
     is_rebuilt: bool = False
 
@@ -113,6 +136,11 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Expire:
+    """Remove the files of a job whose time is over; its record stays while a file wants it."""
+
+
+@dataclass(frozen=True, slots=True)
 class DropWish:
     """Take the wish away; `told` says why it had no effect (empty: it had)."""
 
@@ -120,7 +148,7 @@ class DropWish:
     told: str = ""
 
 
-Action = Accept | Amend | Adopt | Launch | Start | Signal | Conclude | Remove | Restore | Delete | DropWish
+Action = Accept | Amend | Adopt | Launch | Start | Signal | Conclude | Remove | Restore | Delete | Expire | DropWish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,3 +159,4 @@ class Plan:
     action: Action | None = None
     recheck_after: timedelta | None = None
     needs_gate: bool = False
+    may_enter: bool = True  # False: the gate is only asked what else is in the way

@@ -222,7 +222,8 @@ def _invalid(name: str, source: str, file: SpecFile, now: datetime) -> JobStatus
         ),
     )
     words = file.errors[0].sentence()
-    return outcome.failed(status, Reason.SPEC_INVALID, f"specs/{source} cannot be accepted: {words}", now)
+    told = f"specs/{source} cannot be accepted: {words}"
+    return outcome.over(status, Phase.FAILED, Reason.SPEC_INVALID, told, now)
 
 
 def _as_dict(error: SpecError) -> dict[str, Any]:

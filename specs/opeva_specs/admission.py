@@ -196,7 +196,9 @@ class Line:
 
     def first(self, host: str, count: int) -> list[str]:
         """The names at the beginning of a host's line, in order."""
-        ranks = (((self._rank(kin, place)), place[1]) for kin in self._in_order(host) for place in self._kin[kin][:count])
+        ranks = (
+            ((self._rank(kin, place)), place[1]) for kin in self._in_order(host) for place in self._kin[kin][:count]
+        )
         return [name for _, name in nsmallest(count, ranks)]
 
     # -- and why not ---------------------------------------------------------------------------------------------

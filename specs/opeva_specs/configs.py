@@ -16,15 +16,17 @@ _WANTED = {
     ("experiment", "run_name"): "run_name",
     ("metadata", "experiment_name"): "experiment_name",
     ("metadata", "run_name"): "run_name",
+    ("simulator", "dataset_path"): "dataset_path",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigNames:
-    """What a config calls its experiment and its run; None where it does not say."""
+    """What a config calls its experiment and its run, and where its data are; None where it does not say."""
 
     experiment_name: str | None = None
     run_name: str | None = None
+    dataset_path: str | None = None
 
     @property
     def job_name(self) -> str:

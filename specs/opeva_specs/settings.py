@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from opeva_specs.terms import Demand
+
 _DEFAULT_ORIGINS = tuple(f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 5173, 8006))
 
 
@@ -194,6 +196,11 @@ class Settings(BaseModel):
     docker_host: Optional = Field(
         None, alias="DOCKER_HOST", description="The Docker engine, as for the docker command."
     )
+
+    @property
+    def default_demand(self) -> Demand:
+        """What a job counts for that names no resources."""
+        return Demand(cpu=round(self.default_cpu * 10**9), memory=self.default_memory)
 
 
 def variables() -> list[tuple[str, str, str]]:

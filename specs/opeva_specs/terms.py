@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
-from opeva_specs.model import JobSpec
+from opeva_specs.model import JobSpec, cpu_to_nano, memory_to_bytes
 
 
 def rfc3339(instant: datetime) -> str:
@@ -31,6 +31,16 @@ class Demand:
     cpu: int = 0
     memory: int = 0
     gpu: int = 0
+
+
+def demand_of(spec: JobSpec, default: Demand) -> Demand:
+    """What the job takes; where its spec names nothing, what such jobs count for."""
+    limits = spec.resources
+    return Demand(
+        cpu=cpu_to_nano(limits.cpu) if limits.cpu else default.cpu,
+        memory=memory_to_bytes(limits.memory) if limits.memory else default.memory,
+        gpu=limits.gpu or 0,
+    )
 
 
 class Terms(Observed):

@@ -12,7 +12,7 @@ from opeva_specs.status import JobStatus, Phase, Reason, condition_of
 
 def judged(before: JobStatus, found: Container, **facts: Any) -> JobStatus:
     """The outcome, with no evidence and no restarted engine unless told."""
-    return outcome.judged(before, found, **{"engine_restarted": False, "evidence": "", "now": NOW, **facts})
+    return outcome.judged(before, found, outcome.End(now=NOW, **facts))
 
 
 def exited(code: int, **facts: Any) -> Container:
@@ -64,8 +64,8 @@ def test_an_end_is_judged_by_facts(
 
 
 def test_the_last_words_of_a_failed_run_are_its_evidence() -> None:
-    assert judged(running(), exited(1), evidence="no such column").status.message.endswith(": no such column")
-    assert "no such" not in judged(running(), exited(0), evidence="no such column").status.message
+    assert judged(running(), exited(1), evidence=("no such column",)).status.message.endswith(": no such column")
+    assert "no such" not in judged(running(), exited(0), evidence=("no such column",)).status.message
 
 
 @pytest.mark.parametrize(("code", "word"), [(0, "True"), (1, "False")])
@@ -118,4 +118,4 @@ def test_an_end_without_a_container_is_told_at_the_operators_time() -> None:
 def test_an_end_closes_no_attempt_of_another_generation() -> None:
     earlier = ended().status.attempts[0]
     before = status(attempts=(earlier.model_copy(update={"generation": 0}),))
-    assert outcome.failed(before, Reason.START_FAILED, "no", NOW).status.attempts[0].reason == Reason.COMPLETED
+    assert outcome.failed(before, Reason.START_FAILED, "no", outcome.End(now=NOW)).status.attempts[0].reason == Reason.COMPLETED

@@ -39,11 +39,13 @@ from opeva_operator.situation import (
     Unreachable,
 )
 from opeva_specs.specfiles import Unsure
+from opeva_specs.terms import Blocker
 from opeva_specs.status import Generation, JobStatus, Phase, Reason, changed, condition_of
 
 AWAY = Unreachable("no answer")
 UNSURE = Unsure(message="specs/ cannot be listed")
 OPEN = Gate(is_open=True)
+CLOSED = Gate(is_open=False, blockers=(Blocker(kind=Reason.AT_CAPACITY, message="full"),))
 EXITED = container("exited", exit_code=7)
 
 
@@ -71,11 +73,11 @@ CASES = [
     pytest.param(situation(status()), None, "Queued Accepted", id="queued: the gate is asked"),
     pytest.param(situation(status(), gate=OPEN), Launch, "Starting Starting", id="queued, gate open: launched"),
     pytest.param(
-        situation(status(), gate=Gate(is_open=False, reason=Reason.AT_CAPACITY)), None, "Queued AtCapacity",
+        situation(status(), gate=CLOSED), None, "Queued AtCapacity",
         id="queued, gate closed: says why",
     ),
     pytest.param(
-        situation(status(), gate=Gate(is_open=False, reason=Reason.IMAGE_PULL_FAILED, fails=True)), None,
+        situation(status(), gate=Gate(is_open=False, fails=Reason.IMAGE_PULL_FAILED)), None,
         "Failed ImagePullFailed", id="queued, gate for ever closed: failed",
     ),
     pytest.param(situation(status(), AWAY), None, "Queued EngineUnreachable", id="queued, engine away: waits"),
