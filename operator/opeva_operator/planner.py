@@ -259,7 +259,7 @@ def _at_the_gate(s: Situation, status: JobStatus) -> Plan:
     own = _own_blockers(s, status)
     if s.gate is None:
         return Plan(status=status, needs_gate=True, may_enter=not own)
-    if s.gate.fails is not None:
+    if s.gate.fails is not None and not own:
         return Plan(status=outcome.over(status, Phase.FAILED, s.gate.fails, s.gate.message, s.now))
     if s.gate.is_open and not own:
         opened = outcome.opened(status, s.now, s.boot_id)

@@ -130,7 +130,7 @@ class Reconciler:
             self._tell(name, None if is_rebuilt else situation.status, plan.status)
             status = plan.status
             if plan.action is None and _has_just_ended(situation.status, status):
-                continue  # what comes after the end may be due already
+                continue
             if plan.action is None:
                 self._rest(name, plan, container)
                 return
@@ -329,9 +329,11 @@ def _closed(status: JobStatus) -> int:
 
 
 def _has_just_ended(before: JobStatus | None, after: JobStatus | None) -> bool:
+    """Whether a generation or an attempt has: what comes after it may be due already."""
     if before is None or after is None:
         return False
-    return after.status.phase.is_terminal and not before.status.phase.is_terminal
+    is_over = after.status.phase.is_terminal and not before.status.phase.is_terminal
+    return is_over or _closed(after) != _closed(before)
 
 
 def _milestone(status: JobStatus) -> tuple[object, ...]:

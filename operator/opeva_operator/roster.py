@@ -101,7 +101,7 @@ class Roster:
             self._line.leave(name)
             (self._occupied.add if status and phase and not phase.is_terminal else self._occupied.discard)(name)
             return
-        claim = self._claim(status)
+        claim = self._claim(name, status)
         if phase is not Phase.QUEUED:
             self._claims.pop(name, None)
             self._line.occupy(claim)
@@ -115,10 +115,10 @@ class Roster:
         elif is_new:
             self._line.wait(claim)
 
-    def _claim(self, status: JobStatus) -> Claim:
+    def _claim(self, name: str, status: JobStatus) -> Claim:
         observed = status.status
         return Claim(
-            name=status.metadata.name,
+            name=name,
             host=intern(observed.host),
             queued_at=observed.queued_at,
             priority=observed.terms.priority,

@@ -29,10 +29,23 @@ def op(what: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple
     return st.tuples(st.just(what), *arguments)
 
 
+terms = st.fixed_dictionaries(
+    {},
+    optional={
+        "suspend": st.booleans(),
+        "backoffLimit": st.integers(0, 2),
+        "activeDeadlineSeconds": st.sampled_from((5, 60)),
+        "priority": st.integers(0, 2),
+        "failOn": st.just([1]),
+        "ttlSecondsAfterFailed": st.sampled_from((0, 30)),
+        "keep": st.booleans(),
+    },
+)
 STEPS = st.one_of(
     op("drop", names, files, st.integers(0, 2)),
     op("drop", names, files, st.integers(0, 2)),
     op("label", names, files, st.integers(0, 2), st.integers(0, 3)),
+    op("terms", names, files, st.integers(0, 2), terms),
     op("spoil", names, files),
     op("remove", names, files),
     op("wish", names, st.sampled_from(("stop", "rerun", "delete")), st.booleans()),
@@ -73,6 +86,9 @@ class World:
 
     def label(self, name: str, file: str, variant: int, label: int) -> None:
         self.s.write(_file(name, file), document(name, args=[str(variant)], labels={"l": str(label)}))
+
+    def terms(self, name: str, file: str, variant: int, terms: dict[str, Any]) -> None:
+        self.s.write(_file(name, file), document(name, args=[str(variant)], **terms))
 
     def spoil(self, name: str, file: str) -> None:
         if (self.s.volume.specs / _file(name, file)).exists():

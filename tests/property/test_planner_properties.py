@@ -10,13 +10,16 @@ from tests.unit.situations import NOW, ago, attempt
 
 from opeva_operator.engine import Container
 from opeva_operator.planner import plan
+from opeva_operator.retries import SERVERS, USERS
 from opeva_operator.situation import (
     Accept,
     Adopt,
     Amend,
+    Beat,
     Conclude,
     Delete,
     DropWish,
+    Expire,
     Gate,
     Launch,
     Plan,
@@ -29,8 +32,13 @@ from opeva_operator.situation import (
 )
 from opeva_specs.specfiles import Absent, Present, Unsure
 from opeva_specs.status import Attempt, Generation, Intent, JobStatus, Meta, Observed, Phase, Reason, Wish, changed
+from opeva_specs.terms import Blocker, Terms
 
 DIGESTS = ("d1", "d2", "d3")
+DECIDED = (
+    Reason.STOPPED_BY_USER, Reason.SUPERSEDED, Reason.SPEC_DELETED, Reason.SUSPENDED, Reason.DEADLINE_EXCEEDED,
+    Reason.STALLED,
+)  # fmt: skip
 LIVE = (Phase.STARTING, Phase.RUNNING, Phase.STOPPING)
 ENDS = (
     (Phase.FINISHED, Reason.COMPLETED),
@@ -40,6 +48,7 @@ ENDS = (
     (Phase.STOPPED, Reason.SPEC_DELETED),
     (Phase.CANCELED, Reason.SUPERSEDED),
 )
+FAILURES = (Reason.EXIT_NON_ZERO, Reason.ENGINE_RESTART, Reason.SUSPENDED)
 STAGES = ((Phase.QUEUED, "Accepted"), *((phase, str(phase)) for phase in LIVE), (Phase.RUNNING, "Running"))
 seconds = st.sampled_from((0, 1, 4, 5, 14, 15, 29, 30, 59, 60, 900))
 instants = seconds.map(ago)
@@ -49,8 +58,27 @@ rarely = st.sampled_from((False, False, False, False, True))
 @st.composite
 def intents(draw: st.DrawFn) -> Intent:
     signaled_at = draw(st.none() | instants)
-    reason = draw(st.sampled_from((Reason.STOPPED_BY_USER, Reason.SUPERSEDED, Reason.SPEC_DELETED)))
-    return Intent(reason=reason, by="x", at=draw(instants), signaled_at=signaled_at, then_delete=draw(st.booleans()))
+    reason = draw(st.sampled_from(DECIDED))
+    killed_at = draw(st.none() | instants) if signaled_at is not None else None
+    is_deletion = reason == Reason.STOPPED_BY_USER and draw(st.booleans())
+    return Intent(
+        reason=reason, by="x", at=draw(instants), signaled_at=signaled_at, killed_at=killed_at, then_delete=is_deletion
+    )
+
+
+terms = st.builds(
+    Terms,
+    suspend=rarely,
+    suspended_at=instants,
+    active_deadline_seconds=st.sampled_from((None, None, 60, 9999)),
+    stall_seconds=st.sampled_from((None, None, 60, 9999)),
+    backoff_limit=st.sampled_from((0, 0, 1, 5)),
+    fail_on=st.sampled_from(((), (1,))),
+    ttl_seconds_after_finished=st.sampled_from((None, None, 0, 9999)),
+    ttl_seconds_after_failed=st.sampled_from((None, None, 0, 9999)),
+    keep=rarely,
+)
+beats = st.builds(Beat, silent_for=seconds.map(lambda n: timedelta(seconds=n)), is_stalled=st.booleans())
 
 
 @st.composite
@@ -73,16 +101,21 @@ def statuses(draw: st.DrawFn) -> JobStatus:
         record = record.model_copy(update={"phase": phase, "reason": reason})
         if phase is not Phase.CANCELED:
             attempts.append(attempt(generation=count, reason=reason, started_at=ago(700), container_id="c"))
-    elif phase in LIVE:
+    elif draw(st.booleans()):  # tried before, in the same generation
+        attempts.append(attempt(generation=count, reason=draw(st.sampled_from(FAILURES)), started_at=ago(750)))
+    if phase in LIVE:
         started = draw(st.none() | instants) if phase is Phase.STARTING else ago(700)
-        attempts.append(attempt(generation=count, started_at=started, container_id="c" if started else None))
+        number = 1 + sum(a.generation == count for a in attempts)
+        attempts.append(attempt(number, generation=count, started_at=started, container_id="c" if started else None))
     if phase is Phase.STOPPING and intent is None:
         intent = draw(intents())
     observed = Observed(
         phase=phase, reason=reason, generations=(*generations, record), attempts=tuple(attempts), queued_at=ago(800),
+        finished_at=ago(1) if phase.is_terminal else None,
         intent=intent, reruns=draw(st.integers(0, 1)), hidden=draw(rarely),
         imported=draw(rarely),
-        last_wish=draw(st.sampled_from((None, "w1"))), grace_seconds=draw(st.sampled_from((0, 30))),
+        last_wish=draw(st.sampled_from((None, "w1"))), grace_seconds=draw(st.sampled_from((0, 30))), terms=draw(terms),
+        retry_at=draw(st.sampled_from((None, ago(1), ago(-5)))) if phase is Phase.QUEUED else None,
     )  # fmt: skip
     meta = Meta(name="a", generation=count, digest=record.digest, source="a.yaml", source_hash="h1")
     return JobStatus(metadata=meta, status=observed)
@@ -113,8 +146,8 @@ presents = st.builds(
 gates = st.sampled_from(
     (
         Gate(is_open=True),
-        Gate(is_open=False, reason=Reason.AT_CAPACITY, message="waits"),
-        Gate(is_open=False, reason=Reason.IMAGE_PULL_FAILED, message="no", fails=True),
+        Gate(is_open=False, blockers=(Blocker(kind=Reason.AT_CAPACITY, message="waits"),)),
+        Gate(is_open=False, fails=Reason.IMAGE_PULL_FAILED, message="no"),
     )
 )
 wishes = st.builds(
@@ -135,6 +168,7 @@ def situations_with(draw: st.DrawFn, statuses_or_none: st.SearchStrategy[JobStat
         wanted=draw(presents | st.builds(Absent, since=instants) | st.just(Unsure(message="unsure"))),
         gate=draw(st.none() | gates),
         wish=draw(wishes) if draw(rarely) else None,
+        beat=draw(st.none() | beats),
         is_held=draw(rarely),
         is_rebuilt=draw(st.booleans()),
     )
@@ -155,7 +189,8 @@ def undecided(s: Situation) -> Situation:
     """The same without anybody's wish that the run should end."""
     before = before_of(s)
     phase = Phase.RUNNING if before.status.phase is Phase.STOPPING else before.status.phase
-    return replace(s, wish=None, status=changed(before, status=changed(before.status, intent=None, phase=phase)))
+    facts = {"intent": None, "phase": phase, "terms": Terms()}
+    return replace(s, wish=None, beat=None, status=changed(before, status=changed(before.status, **facts)))
 
 
 def after_of(planned: Plan) -> JobStatus:
@@ -254,6 +289,10 @@ def test_a_container_is_touched_only_if_it_is_that_of_the_open_attempt(s: Situat
         assert isinstance(planned.action, Start) <= (found.started_at is None)
 
 
+def _ends(status: JobStatus) -> tuple[bool, int]:
+    return status.status.phase.is_terminal, sum(not a.is_open for a in status.status.attempts)
+
+
 def _record_of(found: Container, status: JobStatus) -> Attempt:
     return next(a for a in status.status.attempts if (a.generation, a.attempt) == (found.generation, found.attempt))
 
@@ -287,7 +326,8 @@ def test_without_the_engine_no_container_is_touched_and_no_run_ends(s: Situation
         return
     if after_of(planned).status.phase.is_terminal:
         assert s.status.attempt is None or not s.status.attempt.is_open
-        assert s.status.status.intent is not None
+        by_files = after_of(planned).status.reason in (Reason.SUPERSEDED, Reason.SPEC_DELETED)
+        assert by_files or s.status.status.intent is not None
 
 
 @often
@@ -303,7 +343,8 @@ def test_a_new_generation_begins_only_where_the_last_has_ended_and_left_no_conta
 @given(known)
 def test_a_second_look_tells_nothing_new(s: Situation) -> None:
     first = plan(s)
-    if first.action is None and before_of(s).status.phase.is_terminal == after_of(first).status.phase.is_terminal:
+    has_ended = _ends(before_of(s)) != _ends(after_of(first))  # what comes after that may be due at once
+    if first.action is None and not has_ended:
         again = plan(replace(s, status=first.status))
         assert (again.status, again.action) == (first.status, None)
 
@@ -317,12 +358,46 @@ def test_an_attempt_of_a_rebuilt_status_is_never_launched_blindly(s: Situation) 
 
 
 @often
+@given(known)
+def test_a_suspended_job_is_not_started_and_a_paused_retry_waits_its_time(s: Situation) -> None:
+    told, planned = before_of(s).status, plan(s)
+    if isinstance(planned.action, Launch) and planned.action.attempt not in told.attempts:
+        assert not told.terms.suspend
+        assert told.retry_at is None or told.retry_at <= s.now
+
+
+@often
+@given(known)
+def test_no_more_attempts_than_the_budgets_allow(s: Situation) -> None:
+    planned = plan(s)
+    if planned.status is None or planned.status.status.reason != Reason.BACK_OFF or planned.status == s.status:
+        return
+    before, after = before_of(s), planned.status
+    if before.status.phase is Phase.QUEUED:
+        return
+    failures = [a.reason for a in after.status.attempts if a.generation == after.metadata.generation]
+    assert 0 < after.status.terms.backoff_limit
+    assert sum(reason in USERS for reason in failures) <= after.status.terms.backoff_limit
+    assert sum(reason in SERVERS for reason in failures) <= s.limits.server_retries
+
+
+@often
+@given(known)
+def test_files_expire_only_after_their_time_and_never_when_kept(s: Situation) -> None:
+    told, planned = before_of(s).status, plan(s)
+    if isinstance(planned.action, Expire) and not told.hidden:
+        assert told.phase.is_terminal
+        assert not told.terms.keep
+        assert 0 in (told.terms.ttl_seconds_after_finished, told.terms.ttl_seconds_after_failed)
+
+
+@often
 @given(known, gates)
 def test_with_the_gate_asked_nobody_asks_again(s: Situation, gate: Gate) -> None:
     assert not plan(replace(s, gate=gate)).needs_gate
 
 
-ACTIONS = (Accept, Adopt, Amend, Conclude, Delete, DropWish, Launch, Remove, Restore, Signal, Start)
+ACTIONS = (Accept, Adopt, Amend, Conclude, Delete, DropWish, Expire, Launch, Remove, Restore, Signal, Start)
 
 
 @pytest.mark.parametrize("kind", ACTIONS)

@@ -152,7 +152,7 @@ def test_a_denied_job_fails_without_an_attempt(acceptance: Acceptance) -> None:
 def test_an_amendment_takes_over_what_is_not_part_of_the_run(acceptance: Acceptance) -> None:
     status = accept(acceptance)
     edited = job(labels={"team": "x"}, args=["x"], terminationGracePeriodSeconds=7, submittedBy="ann")
-    after = acceptance.amend(edited, present(source_hash="h2", source="b.yaml"), status)
+    after = acceptance.amend(edited, present(source_hash="h2", source="b.yaml"), status, NOW)
     assert (after.metadata.labels, after.metadata.source_hash, after.metadata.source) == ({"team": "x"}, "h2", "b.yaml")
     assert (after.status.grace_seconds, after.status.job_info["submitted_by"]) == (7, "ann")
     assert (after.metadata.generation, after.metadata.digest) == (1, status.metadata.digest)

@@ -82,7 +82,8 @@ def test_limits_are_the_engines_numbers(volume: SharedVolume) -> None:
 def test_a_job_hears_its_name_its_base_and_what_was_before(volume: SharedVolume) -> None:
     env = spec_of(volume, previous="/data/jobs/a/attempts/1-1").env
     assert env == {
-        "OPEVA_BASE_DIR": "/data", "OPEVA_JOB_NAME": "a", "OPEVA_PREVIOUS_ATTEMPT": "/data/jobs/a/attempts/1-1"
+        "OPEVA_BASE_DIR": "/data", "OPEVA_JOB_NAME": "a", "OPEVA_PREVIOUS_ATTEMPT": "/data/jobs/a/attempts/1-1",
+        "OPEVA_GENERATION": "1", "OPEVA_ATTEMPT": "1",
     }  # fmt: skip
 
 

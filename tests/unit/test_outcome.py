@@ -118,4 +118,7 @@ def test_an_end_without_a_container_is_told_at_the_operators_time() -> None:
 def test_an_end_closes_no_attempt_of_another_generation() -> None:
     earlier = ended().status.attempts[0]
     before = status(attempts=(earlier.model_copy(update={"generation": 0}),))
-    assert outcome.failed(before, Reason.START_FAILED, "no", outcome.End(now=NOW)).status.attempts[0].reason == Reason.COMPLETED
+    assert (
+        outcome.failed(before, Reason.START_FAILED, "no", outcome.End(now=NOW)).status.attempts[0].reason
+        == Reason.COMPLETED
+    )

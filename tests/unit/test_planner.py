@@ -39,12 +39,13 @@ from opeva_operator.situation import (
     Unreachable,
 )
 from opeva_specs.specfiles import Unsure
-from opeva_specs.terms import Blocker
 from opeva_specs.status import Generation, JobStatus, Phase, Reason, changed, condition_of
+from opeva_specs.terms import Blocker
 
 AWAY = Unreachable("no answer")
 UNSURE = Unsure(message="specs/ cannot be listed")
 OPEN = Gate(is_open=True)
+SHUT = Gate(is_open=False)
 CLOSED = Gate(is_open=False, blockers=(Blocker(kind=Reason.AT_CAPACITY, message="full"),))
 EXITED = container("exited", exit_code=7)
 
@@ -80,13 +81,17 @@ CASES = [
         situation(status(), gate=Gate(is_open=False, fails=Reason.IMAGE_PULL_FAILED)), None,
         "Failed ImagePullFailed", id="queued, gate for ever closed: failed",
     ),
-    pytest.param(situation(status(), AWAY), None, "Queued EngineUnreachable", id="queued, engine away: waits"),
+    pytest.param(
+        situation(status(), AWAY, gate=SHUT), None, "Queued EngineUnreachable", id="queued, engine away: waits"
+    ),
     pytest.param(situation(status(), None, UNSURE), None, "Queued Accepted", id="queued, unsure: goes on"),
     pytest.param(situation(status(), None, present("d2", since=0)), None, "Canceled Superseded", id="queued, edited"),
     pytest.param(situation(status(), None, present(source_hash="h2")), Amend, "Queued Accepted", id="queued, label"),
     pytest.param(situation(status(), None, absent(4)), None, "Queued SpecDeleted", id="queued, file just gone: waits"),
     pytest.param(situation(status(), None, absent(5)), None, "Canceled SpecDeleted", id="queued, file gone: canceled"),
-    pytest.param(situation(status(), None, absent(99), is_held=True), None, "Queued Held", id="queued, held: waits"),
+    pytest.param(
+        situation(status(), None, absent(99), is_held=True, gate=SHUT), None, "Queued Held", id="queued, held: waits"
+    ),
     pytest.param(
         situation(with_intent(status(), intent())), None, "Canceled StoppedByUser", id="queued, to stop: canceled"
     ),

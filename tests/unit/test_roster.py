@@ -4,8 +4,10 @@ import pytest
 from tests.unit.situations import ago, ended, running, status
 
 from opeva_operator.roster import Roster
+from opeva_specs.admission import Capacity, Line
 from opeva_specs.specfiles import Known
 from opeva_specs.status import JobStatus, Reason, changed, condition, with_conditions
+from opeva_specs.terms import Demand
 from opeva_specs.wanted import Doc
 
 
@@ -16,7 +18,7 @@ def woken() -> list[str]:
 
 @pytest.fixture
 def roster(woken: list[str]) -> Roster:
-    return Roster(2, woken.append)
+    return Roster(Line({"local": Capacity(jobs=2)}), Demand(), woken.append)
 
 
 def queued(seconds: int) -> JobStatus:
@@ -33,17 +35,19 @@ def in_file(told: JobStatus, source: str, source_hash: str, documents: int = 1, 
 def test_the_longest_waiting_are_admitted_and_the_others_told_why_not(roster: Roster) -> None:
     for name, seconds in (("late", 1), ("first", 30), ("second", 20)):
         roster.put(name, queued(seconds))
-    assert roster.admit("late") == (False, "waits for its turn: number 3 in the queue, 0 of 2 run")
-    assert roster.admit("first") == (True, "")
-    assert roster.admit("second") == (True, "")
-    assert roster.admit("late") == (False, "waits for its turn: number 1 in the queue, 2 of 2 run")
+    assert not roster.admit("late")
+    assert [b.kind for b in roster.hindrances("late")] == [Reason.AHEAD]
+    assert roster.admit("first")
+    assert roster.admit("second")
+    assert not roster.admit("late")
+    assert [b.kind for b in roster.hindrances("late")] == [Reason.AT_CAPACITY]
     assert roster.running() == {"first", "second"}
 
 
 def test_asking_twice_takes_one_place(roster: Roster) -> None:
     roster.put("a", queued(9))
     roster.put("b", queued(5))
-    assert roster.admit("a")[0] and roster.admit("a")[0] and roster.admit("b")[0]
+    assert roster.admit("a") and roster.admit("a") and roster.admit("b")
 
 
 def test_an_end_wakes_whose_turn_it_is(roster: Roster, woken: list[str]) -> None:
@@ -64,7 +68,7 @@ def test_a_job_that_waits_for_something_else_stands_in_nobodys_way(roster: Roste
     roster.block("a", True)
     assert woken == ["b"]
     assert roster.blocked() == {"a"}
-    assert roster.admit("b")[0]
+    assert roster.admit("b")
 
 
 def test_a_job_that_waits_no_more_has_its_old_place_in_the_queue(roster: Roster) -> None:
@@ -73,8 +77,8 @@ def test_a_job_that_waits_no_more_has_its_old_place_in_the_queue(roster: Roster)
     roster.put("b", queued(5))
     roster.block("a", True)
     roster.block("a", False)
-    assert not roster.admit("b")[0]
-    assert roster.admit("a")[0]
+    assert not roster.admit("b")
+    assert roster.admit("a")
 
 
 def test_a_blocked_job_stays_blocked_when_its_status_is_told_again(roster: Roster) -> None:
