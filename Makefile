@@ -1,6 +1,6 @@
 # Every target makes what it needs first, so each one works on a bare machine. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install engine images tools demo test check up bench constraints
+.PHONY: help install engine images tools demo test check up bench reference constraints
 
 BIN := .venv/bin
 ARGS ?=
@@ -42,6 +42,9 @@ up: install engine ## run the operator and the API in the foreground
 bench: install engine ## measure against the floor that the engine sets; ARGS='--quick' for some minutes of it
 	tests/images/make_images.sh busybox
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+reference: install ## write the tables of docs/spec.md and docs/settings.md anew from the model
+	$(BIN)/python -m opeva_specs.reference docs
 
 constraints: install ## write constraints.txt anew from today's versions
 	deploy/constraints.sh

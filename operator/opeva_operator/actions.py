@@ -86,7 +86,7 @@ class Actions:
         self._capture, self._clock = capture, clock
         self._folders = Folders(volume)
         self._statuses, self._controls, self._events = StatusStore(volume), ControlStore(volume), EventLog(volume)
-        self._refusals = Refusals(settings.start_timeout_seconds)
+        self._refusals = Refusals(settings.start_timeout_seconds, clock)
         self.expect: Callable[[str], None] = lambda name: None
         self.forget: Callable[[str], None] = lambda name: None
 

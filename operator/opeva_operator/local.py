@@ -304,7 +304,9 @@ class Operator:
 
     def _tell_rest(self) -> None:
         self._teller.hosts(self._reconciler.engine_trouble is None, {})
-        self._teller.jobs()
+        if self._teller.jobs():  # the first in the line are told anew what stands between them and their turn
+            for name in self._roster.front():
+                self._queue.add(name)
 
     def _host_root(self) -> str:
         """The shared volume as the engine sees it; raises EngineUnreachable while that cannot be known."""
@@ -319,5 +321,8 @@ def void(_: Any) -> None:
 
 
 def _wants_more(status: JobStatus) -> bool:
-    intent = status.status.intent
-    return intent is not None and intent.then_delete and not status.status.hidden
+    """Whether something is still due for an ended job: its deletion, or the end of its files' time."""
+    intent, terms = status.status.intent, status.status.terms
+    ttls = (terms.ttl_seconds_after_finished, terms.ttl_seconds_after_failed)
+    is_due = (intent is not None and intent.then_delete) or any(ttl is not None for ttl in ttls)
+    return is_due and not status.status.hidden

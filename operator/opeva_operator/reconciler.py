@@ -329,11 +329,10 @@ def _closed(status: JobStatus) -> int:
 
 
 def _has_just_ended(before: JobStatus | None, after: JobStatus | None) -> bool:
-    """Whether a generation or an attempt has: what comes after it may be due already."""
+    """Whether a phase or an attempt has: what comes after it may be due already."""
     if before is None or after is None:
         return False
-    is_over = after.status.phase.is_terminal and not before.status.phase.is_terminal
-    return is_over or _closed(after) != _closed(before)
+    return after.status.phase is not before.status.phase or _closed(after) != _closed(before)
 
 
 def _milestone(status: JobStatus) -> tuple[object, ...]:

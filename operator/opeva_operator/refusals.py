@@ -1,8 +1,8 @@
 """What an engine's refusal to start a job means, and how long one that may pass is borne with."""
 
 import re
-import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from opeva_specs.status import Reason
 
@@ -28,13 +28,13 @@ def start_failure(words: str) -> Reason:
 class Refusals:
     """Since when each job has been refused again and again by an engine that may come to its senses."""
 
-    def __init__(self, patience_seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._patience, self._monotonic = patience_seconds, monotonic
-        self._since: dict[str, float] = {}
+    def __init__(self, patience_seconds: float, clock: Callable[[], datetime]) -> None:
+        self._patience, self._clock = timedelta(seconds=patience_seconds), clock
+        self._since: dict[str, datetime] = {}
 
     def is_final(self, name: str) -> bool:
         """Take note of one more refusal; whether they have lasted long enough."""
-        now = self._monotonic()
+        now = self._clock()
         return now - self._since.setdefault(name, now) >= self._patience
 
     def forget(self, name: str) -> None:

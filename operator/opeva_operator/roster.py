@@ -16,6 +16,11 @@ LOCAL = "local"
 # Whoever waits for one of these stands in nobody's way.
 _ASIDE = frozenset({Reason.HELD, Reason.SUSPENDED, Reason.BACK_OFF})
 FRONT = 20  # so many at the head of the queue are told all about it
+FAR = Blocker(
+    kind=Reason.AHEAD,
+    message=f"more than {FRONT} jobs are ahead: state/queue.json has its place",
+    unblocks="they start, end or are stopped",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,8 @@ class Roster:
             was_waiting = self._line.is_waiting(name)
             self._line.wait(claim)
             found = self._line.hindrances(name)
+            if (self._line.position(name) or 0) > FRONT and not any(b.kind == Reason.TOO_LARGE for b in found):
+                found = [FAR]  # its figures change all the time, and thousands would be told them
             if not was_waiting:
                 self._line.leave(name, forget=False)
             return found

@@ -56,14 +56,15 @@ class Teller:
         found: str | None = orjson.loads(last)["local"]["lastSeen"] if last else None
         return found
 
-    def jobs(self) -> None:
-        """The files that list jobs; nothing is done while no job has changed."""
+    def jobs(self) -> bool:
+        """The files that list jobs; nothing is done while no job has changed. Whether any has."""
         changes = self._roster.changes
         if changes == self._told_changes:
-            return
+            return False
         self._queue()
         self._registry()
         self._told_changes = changes
+        return True
 
     def _queue(self) -> None:
         """`state/queue.json`: who waits, in order."""

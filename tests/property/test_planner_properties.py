@@ -289,8 +289,8 @@ def test_a_container_is_touched_only_if_it_is_that_of_the_open_attempt(s: Situat
         assert isinstance(planned.action, Start) <= (found.started_at is None)
 
 
-def _ends(status: JobStatus) -> tuple[bool, int]:
-    return status.status.phase.is_terminal, sum(not a.is_open for a in status.status.attempts)
+def _ends(status: JobStatus) -> tuple[Phase, int]:
+    return status.status.phase, sum(not a.is_open for a in status.status.attempts)
 
 
 def _record_of(found: Container, status: JobStatus) -> Attempt:

@@ -40,7 +40,11 @@ def test_the_fields_that_make_a_run_are_these() -> None:
         *("image", "command", "args", "env", "config", "config_path"),
         *("resources", "target_host", "network", "rerun"),
     )
-    others = {"image_pull_policy", "termination_grace_period_seconds", "submitted_by"}
+    others = {
+        *("image_pull_policy", "termination_grace_period_seconds", "submitted_by", "priority", "suspend", "keep"),
+        *("active_deadline_seconds", "stall_seconds", "backoff_limit", "retry_on", "fail_on"),
+        *("ttl_seconds_after_finished", "ttl_seconds_after_failed"),
+    }
     assert set(JobSpec.model_fields) == set(DIGESTED) | others
 
 

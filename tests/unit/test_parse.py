@@ -28,7 +28,7 @@ def messages(data: str | bytes) -> list[str]:
     [
         pytest.param(HEAD.replace("args", "argz"), [(6, 3, "spec.argz", "UnknownField")], id="unknown field"),
         pytest.param(
-            HEAD + "  resources:\n    gpu: 1\n", [(8, 5, "spec.resources.gpu", "UnknownField")], id="unknown resource"
+            HEAD + "  resources:\n    disk: 1\n", [(8, 5, "spec.resources.disk", "UnknownField")], id="unknown resource"
         ),
         pytest.param(HEAD + "extra:\n  deep: 1\n", [(7, 1, "extra", "UnknownField")], id="unknown mapping: at its key"),
         pytest.param(
@@ -81,7 +81,7 @@ def test_an_error_has_the_place_and_the_field_where_it_was_made(
         pytest.param(HEAD + "  target_host: x\n", "did you mean 'targetHost'?", id="old name"),
         pytest.param(HEAD.replace("name: a", "name: a\n  lables: {}"), "did you mean 'labels'?", id="in metadata"),
         pytest.param("specs: {}\n" + HEAD, "did you mean 'spec'?", id="at the top"),
-        pytest.param(HEAD + "  resources: {gpus: 1}\n", "known here: cpu, memory", id="nothing is close"),
+        pytest.param(HEAD + "  resources: {disk: 1}\n", "known here: cpu, memory, gpu", id="nothing is close"),
         pytest.param(HEAD + "  network: 12\n", 'put it in quotes, "12"', id="number for text"),
         pytest.param(HEAD + "  network: [a]\n", "must be text, not a list or a mapping", id="list for text"),
         pytest.param(HEAD.replace("kind: SimulationJob\n", ""), "is missing: write 'kind: SimulationJob'", id="kind"),

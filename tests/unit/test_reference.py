@@ -1,79 +1,16 @@
-"""The tables of the reference pages are what the code says; a failure shows the table to put in."""
+"""The tables of the reference pages are what the code says; `make reference` puts them there."""
 
 import re
-from html import escape
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from opeva_specs.digest import DIGESTED
-from opeva_specs.model import JobSpec, Metadata, Resources, SimulationJob
 from opeva_specs.parse import parse
-from opeva_specs.schema import job_schema
-from opeva_specs.settings import variables
+from opeva_specs.reference import MODELS, fields_table, settings_table
 from opeva_specs.yamltree import MAX_BYTES, MAX_DEPTH, MAX_NODES
 
 DOCS = Path(__file__).parents[2] / "docs"
-MODELS: list[type[BaseModel]] = [SimulationJob, Metadata, JobSpec, Resources]
-
-
-def table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
-
-
-def code(text: str) -> str:
-    return f"`{text}`" if text else ""
-
-
-def settings_table() -> str:
-    return table(
-        ["variable", "default", "meaning"],
-        [[code(name), code(default), escape(meaning, quote=False)] for name, default, meaning in variables()],
-    )
-
-
-def type_of(about: dict[str, Any]) -> str:
-    """The type of a field in a word, from its JSON Schema."""
-    match about:
-        case {"const": word}:
-            return f"`{word}`"
-        case {"enum": words}:
-            return ", ".join(f"`{word}`" for word in words)
-        case {"anyOf": _}:
-            return "quantity"
-        case {"type": "integer", "minimum": low, "maximum": high}:
-            return f"whole number, {low} to {high}"
-        case {"type": "string"}:
-            return "text"
-        case {"type": "array"}:
-            return "list of text"
-        case {"type": "object", "additionalProperties": {"type": "string"}}:
-            return "mapping of text"
-        case _:
-            return "mapping"
-
-
-def default_of(model: type[BaseModel], field: str) -> str:
-    info = model.model_fields[field]
-    if info.is_required():
-        return "required"
-    return "" if info.default_factory or info.default is None else code(str(info.default))
-
-
-def fields_table(model: type[BaseModel]) -> str:
-    schema = job_schema()
-    properties = schema["$defs"].get(model.__name__, schema)["properties"]
-    rows = []
-    for field, info in model.model_fields.items():
-        about = properties[info.alias or field]
-        meaning = about.get("description") or schema["$defs"][about["$ref"].rpartition("/")[2]]["description"]
-        cells = [code(info.alias or field), type_of(about), default_of(model, field), escape(meaning, quote=False)]
-        rows.append([*cells, "yes" if field in DIGESTED else ""] if model is JobSpec else cells)
-    heads = ["field", "type", "default", "meaning"]
-    return table([*heads, "new run"] if model is JobSpec else heads, rows)
 
 
 def test_the_page_of_settings_lists_every_variable_as_it_is() -> None:

@@ -11,7 +11,9 @@ from tests.unit.situations import ago, ended, running, status
 from opeva_operator.roster import Roster
 from opeva_operator.tell import Teller
 from opeva_operator.testing import FakeClock
+from opeva_specs.admission import Capacity, Line
 from opeva_specs.settings import Settings
+from opeva_specs.terms import Demand
 from opeva_specs.volume import SharedVolume
 
 
@@ -22,7 +24,7 @@ class Desk:
         self.volume = SharedVolume(root)
         self.volume.make_folders()
         self.clock = FakeClock()
-        self.roster = Roster(3, lambda name: None)
+        self.roster = Roster(Line({"local": Capacity(jobs=4)}), Demand(), lambda name: None)
         settings = Settings(shared_data=root, max_concurrent_jobs=3)
         self.teller = Teller(self.volume, settings, "0123456789", self.roster, self.clock)
         for name, told in (
