@@ -36,6 +36,7 @@ class FakeRun:
     output: bytes = b""
     oom: bool = False
     ignores_term: bool = False
+    ignores_kill: bool = False
 
 
 @dataclass(slots=True)

@@ -219,7 +219,7 @@ class FakeEngine:
             if not box.seen.is_live:
                 return
             box.seen = replace(box.seen, state="running")
-            if signal == "SIGKILL" or not box.run.ignores_term:
+            if not (box.run.ignores_kill if signal == "SIGKILL" else box.run.ignores_term):
                 self.host.end(box, 128 + Signals[signal])
 
     def remove(self, container_id: str) -> None:
