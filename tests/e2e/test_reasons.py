@@ -161,9 +161,9 @@ def test_a_pull_that_is_under_way_can_be_stopped(site: Site, registry: Registry)
 # -- it cannot start -------------------------------------------------------------------------------------------------
 
 
-def test_start_failed(site: Site) -> None:
+def test_bad_command(site: Site) -> None:
     site.run("bad", command=["/no/such/program"])
-    told = site.until("bad", "Failed", "StartFailed")
+    told = site.until("bad", "Failed", "BadCommand")
     assert "no such file" in told.message.lower()
     site.until_true(lambda: site.containers("bad") == [], "its container is removed")
     assert "no such file" in (site.root / "jobs/bad/logs/container.log").read_text().lower()

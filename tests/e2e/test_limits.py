@@ -1,0 +1,180 @@
+"""Limits, retries, suspension and places on the real engine: the right reason each time, and nothing left behind."""
+
+import pytest
+from tests.e2e.harness import Site, consistently
+from tests.e2e.jobs import SLEEP
+
+pytestmark = pytest.mark.docker
+
+STUBBORN = "trap '' TERM; while :; do sleep 0.1; done"
+
+
+def swept(site: Site, name: str) -> None:
+    """Hold that nothing of the job occupies anything."""
+    site.until_true(lambda: site.containers(name) == [], "its container is removed")
+
+
+# -- deadlines -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", [SLEEP, STUBBORN], ids=["listens", "ignores SIGTERM"])
+def test_deadline_exceeded(site: Site, script: str) -> None:
+    for number in range(3):
+        site.run(f"long-{number}", f"echo at work; {script}", activeDeadlineSeconds=2)
+    for number in range(3):
+        told = site.until(f"long-{number}", "Failed", "DeadlineExceeded")
+        assert "activeDeadlineSeconds: 2" in told.message
+        assert told.attempt["exitCode"] in (137, 143)
+        assert told.attempt["evidence"] == ["at work"]
+        swept(site, f"long-{number}")
+
+
+def test_a_paused_run_keeps_no_deadline_waiting(site: Site) -> None:
+    site.run("paused", SLEEP, activeDeadlineSeconds=4)
+    site.until("paused", "Running")
+    site.client.pause(site.container("paused"))
+    site.until("paused", "Failed", "DeadlineExceeded")
+    swept(site, "paused")
+
+
+# -- retries ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_is_tried_again_with_a_clean_folder(site: Site) -> None:
+    script = (
+        "echo attempt $OPEVA_ATTEMPT of generation $OPEVA_GENERATION; ls /data/jobs/twice/results; "
+        "touch /data/jobs/twice/results/mark; ls $OPEVA_PREVIOUS_ATTEMPT/results; [ $OPEVA_ATTEMPT = 2 ]"
+    )
+    site.run("twice", script, backoffLimit=3)
+    told = site.until("twice", "Queued", "BackOff")
+    assert told.attempts[0]["exitCode"] == 1
+    told = site.until("twice", "Finished", "Completed", within=30)
+    assert [a["reason"] for a in told.attempts] == ["ExitNonZero", "Completed"]
+    log = (site.root / "jobs/twice/logs/container.log").read_text()
+    assert log.splitlines() == ["attempt 2 of generation 1", "mark"]
+    assert (site.root / "jobs/twice/attempts/1-1/results/mark").exists()
+    assert site.runs("twice") == 2
+
+
+def test_retries_exhausted_and_codes_that_are_not_tried_again(site: Site) -> None:
+    site.run("hopeless", "exit 3", backoffLimit=1)
+    site.run("final", "exit 4", backoffLimit=5, failOn=[4])
+    site.run("other", "exit 5", backoffLimit=5, retryOn=[6])
+    site.until("final", "Failed", "ExitNonZero")
+    site.until("other", "Failed", "ExitNonZero")
+    told = site.until("hopeless", "Failed", "RetriesExhausted", within=30)
+    assert [a["exitCode"] for a in told.attempts] == [3, 3]
+    assert {name: site.runs(name) for name in ("hopeless", "final", "other")} == {"hopeless": 2, "final": 1, "other": 1}
+
+
+def test_a_back_off_survives_the_operators_death(site: Site) -> None:
+    site.run("again", "[ $OPEVA_ATTEMPT = 2 ]", backoffLimit=1)
+    before = site.until("again", "Queued", "BackOff").raw["status"]["retryAt"]
+    site.restart()
+    assert site.until("again", "Queued", "BackOff").raw["status"]["retryAt"] == before
+    told = site.until("again", "Finished", within=30)
+    assert told.attempt["startedAt"] >= before
+
+
+def test_a_container_that_is_removed_is_the_servers_failure(site: Site) -> None:
+    site.run("lost", f"[ $OPEVA_ATTEMPT = 1 ] && {SLEEP}; exit 0", backoffLimit=1)
+    site.until("lost", "Running")
+    site.client.remove_container(site.container("lost"), force=True)
+    told = site.until("lost", "Finished", within=30)
+    assert [a["reason"] for a in told.attempts] == ["ContainerLost", "Completed"]
+
+
+# -- suspension ------------------------------------------------------------------------------------------------------
+
+
+def test_suspended_and_back(site: Site) -> None:
+    site.run("now", SLEEP)
+    site.run("later", "true", suspend=True)
+    site.until("now", "Running")
+    assert site.until("later", "Queued", "Suspended").raw["status"]["blockers"][0]["kind"] == "Suspended"
+    site.run("now", SLEEP, suspend=True)
+    told = site.until("now", "Queued", "Suspended")
+    assert told.attempt["reason"] == "Suspended"
+    swept(site, "now")
+    assert site.runs("later") == 0
+    site.run("now", SLEEP)
+    site.run("later", "true")
+    site.until("later", "Finished")
+    told = site.until("now", "Running")
+    assert (told.generation, [a["attempt"] for a in told.attempts]) == (1, [1, 2])
+
+
+# -- it cannot start -------------------------------------------------------------------------------------------------
+
+
+def test_bad_mount(site: Site) -> None:
+    site.restart(OPEVA_SHARED_DATA_HOST=str(site.root / "elsewhere"))
+    for number in range(3):
+        site.run(f"nowhere-{number}")
+        told = site.until(f"nowhere-{number}", "Failed")
+        assert told.reason in ("BadMount", "HostUnusable"), told.message
+        swept(site, f"nowhere-{number}")
+
+
+def test_too_large_and_waits_for_a_larger_host(site: Site) -> None:
+    site.run("huge", resources={"cpu": 4000})
+    site.run("vast", resources={"memory": "900Ti"})
+    for name, words in (("huge", "4000"), ("vast", "900")):
+        told = site.until(name, "Queued", "TooLarge")
+        assert words in told.message
+    site.run("beside")
+    site.until("beside", "Finished")
+    site.run("huge", resources={"cpu": 1})
+    site.until("huge", "Finished", generation=2)
+
+
+def test_host_unknown(site: Site) -> None:
+    site.run("lunar", targetHost="moon")
+    assert "moon" in site.until("lunar", "Queued", "HostUnknown").message
+    assert site.runs("lunar") == 0
+
+
+def test_a_gpu_is_asked_for_and_the_engines_refusal_is_told(site: Site) -> None:
+    site.run("waits", resources={"gpu": 1})
+    site.until("waits", "Queued", "TooLarge")
+    site.restart(OPEVA_GPUS="1")
+    told = site.until("waits", "Failed", "StartFailed")
+    assert "gpu" in told.message
+    swept(site, "waits")
+
+
+# -- places ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_declared_is_never_exceeded_and_is_enforced(site: Site) -> None:
+    site.restart(OPEVA_CPUS="1", OPEVA_MEMORY="1G")
+    for name in ("one", "two", "three"):
+        site.run(name, SLEEP, resources={"cpu": "500m", "memory": "64Mi"})
+    site.until("one", "Running")
+    site.until("two", "Running")
+    told = site.until("three", "Queued", "CpuShort")
+    assert told.raw["status"]["blockers"][0]["details"]["short"] == 500_000_000
+    found = site.client.inspect_container(site.container("one"))["HostConfig"]
+    assert (found["NanoCpus"], found["Memory"], found["MemorySwap"]) == (500_000_000, 64 * 2**20, 64 * 2**20)
+    assert found["PidsLimit"] == 4096
+    site.wish("one", "stop")
+    site.until("three", "Running")
+
+
+def test_a_fork_bomb_meets_its_limit(site: Site) -> None:
+    site.restart(OPEVA_PIDS_LIMIT="16")
+    site.run("bomb", "for n in $(seq 40); do sleep 5 & done; wait")
+    told = site.until_ended("bomb")
+    assert told.reason in ("ExitNonZero", "Completed")
+    log = (site.root / "jobs/bomb/logs/container.log").read_text()
+    assert "can't fork" in log
+
+
+def test_files_go_after_their_time_and_the_job_does_not_run_again(site: Site) -> None:
+    site.run("brief", "true", ttlSecondsAfterFinished=2)
+    site.run("kept", "true", ttlSecondsAfterFinished=2, keep=True)
+    site.until("brief", "Finished")
+    site.until_true(lambda: not (site.root / "jobs/brief").exists(), "its files are gone")
+    site.until_true(lambda: site.status("brief").hidden, "nobody is shown it")
+    site.restart()
+    consistently(lambda: (site.runs("brief"), (site.root / "jobs/kept").exists()) == (1, True), "it stays so", 2)
