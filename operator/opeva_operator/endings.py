@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from opeva_operator import outcome
 from opeva_operator.situation import Situation
-from opeva_specs.status import Intent, JobStatus, Phase, Reason
+from opeva_specs.status import Intent, JobStatus, Phase, Reason, condition_of
 from opeva_specs.wanted import Absent, Present
 
 TOMBSTONE = timedelta(hours=1)  # a branch may be away for a while: its ended jobs must not run again when it is back
@@ -54,7 +54,8 @@ def _by_limits(s: Situation, status: JobStatus) -> Iterator[Due]:
         return
     if terms.active_deadline_seconds is not None:
         limit = terms.active_deadline_seconds
-        left = attempt.started_at - s.clock_offset + timedelta(seconds=limit) - s.now
+        started_at = attempt.started_at - timedelta(seconds=attempt.clock_offset or 0)
+        left = started_at + timedelta(seconds=limit) - s.now
         yield left, _intent(s, Reason.DEADLINE_EXCEEDED, "limits", f"it ran longer than activeDeadlineSeconds: {limit}")
     if terms.stall_seconds is not None and s.beat is not None:
         left = timedelta(seconds=terms.stall_seconds) - s.beat.silent_for
@@ -74,6 +75,7 @@ def expires_in(s: Situation, status: JobStatus) -> timedelta | None:
         return s.wanted.since + TOMBSTONE - s.now if is_gone and isinstance(s.wanted, Absent) else None
     is_finished = told.phase is Phase.FINISHED
     seconds = terms.ttl_seconds_after_finished if is_finished else terms.ttl_seconds_after_failed
-    if seconds is None or terms.keep or told.finished_at is None:
+    end = condition_of(status, "Complete")  # by our clock; the end of the attempt is told by the engine's
+    if seconds is None or terms.keep or end is None:
         return None
-    return told.finished_at - s.clock_offset + timedelta(seconds=seconds) - s.now
+    return end.last_transition_time + timedelta(seconds=seconds) - s.now

@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import opeva_operator.handlers  # noqa: F401 - importing them registers them
 from opeva_operator.acceptance import Acceptance
 from opeva_operator.actions import Actions
 from opeva_operator.capture import Capture
+from opeva_operator.clock import SteadyClock, wall_now
 from opeva_operator.engine import Engine, EngineError
 from opeva_operator.enginewatch import EngineWatch
 from opeva_operator.folders import empty_trash
@@ -42,18 +43,14 @@ HEARTBEAT_EVERY = 2.0
 REGISTRY_EVERY = 5.0
 
 
-def utc_now() -> datetime:
-    """The operator's clock."""
-    return datetime.now(UTC)
-
-
 class Operator:
     """Everything that runs; `start` returns when the volume is held and the first look is under way."""
 
     def __init__(
-        self, settings: Settings, make_engine: Callable[[str], Engine], clock: Callable[[], datetime] = utc_now
+        self, settings: Settings, make_engine: Callable[[str], Engine], clock: Callable[[], datetime] | None = None
     ) -> None:
-        self._settings, self._clock = settings, clock
+        self._settings, self._clock = settings, clock or SteadyClock()
+        self._wall = clock or wall_now  # what others compare with their own clocks
         self._volume = SharedVolume(settings.shared_data)
         self._make_engine = make_engine
         self._lock = HolderLock(self._volume)
@@ -109,7 +106,7 @@ class Operator:
         self._reconciler = Reconciler(parts)
         actions.expect, actions.forget = self._reconciler.expect, self._reconciler.forget
         self._engine_watch = EngineWatch(self._engine, self._reconciler, self._roster, self._queue.add, self._stopping)
-        self._teller = Teller(volume, settings, instance, self._roster, clock)
+        self._teller = Teller(volume, settings, instance, self._roster, self._wall)
         self._importer = Importer(volume, self._engine, clock)
         self._watch = DirectoryWatch(
             [volume.specs, volume.control, volume.root / "configs"],

@@ -63,9 +63,12 @@ def unopened(status: JobStatus) -> JobStatus:
     )
 
 
-def seen(status: JobStatus, found: Container) -> JobStatus:
+def seen(status: JobStatus, found: Container, clock_offset: timedelta = timedelta(0)) -> JobStatus:
     """With what the engine tells of the open attempt's container."""
+    attempt = status.attempt
+    is_new = found.started_at is not None and attempt is not None and attempt.clock_offset is None
     facts = {
+        "clock_offset": clock_offset.total_seconds() if is_new else None,
         "container_id": found.id,
         "started_at": found.started_at,
         "engine_state": found.state,
@@ -156,7 +159,7 @@ class End:
 def judged(status: JobStatus, found: Container, end: End) -> JobStatus:
     """The outcome of a container that has ended: the engine's facts, our recorded intent, nothing guessed."""
     status = _with_attempt(
-        seen(status, found),
+        seen(status, found, end.clock_offset),
         finished_at=found.finished_at,
         exit_code=found.exit_code,
         oom_killed=found.oom_killed,

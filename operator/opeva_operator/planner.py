@@ -163,9 +163,9 @@ def _attempt(s: Situation, status: JobStatus) -> Plan | None:
         words = f"a container named {found.name!r} that is not ours stands in the way: rename or remove it"
         return Plan(status=outcome.failed(status, Reason.NAME_CONFLICT, words, _end(s)))
     if found.has_ended:
-        return Plan(status=outcome.seen(status, found), action=Conclude(found))
+        return Plan(status=outcome.seen(status, found, s.clock_offset), action=Conclude(found))
     if found.is_live:
-        return _live(s, outcome.seen(status, found), found)
+        return _live(s, outcome.seen(status, found, s.clock_offset), found)
     return _created(s, status, found)
 
 

@@ -53,7 +53,8 @@ def type_of(about: dict[str, Any]) -> str:
             return "list of numbers"
         case {"additionalProperties": {"type": "string"}}:
             return "mapping of text"
-    return _TYPES[about.get("type", "object")]
+        case _:
+            return _TYPES[about.get("type", "object")]
 
 
 def default_of(model: type[BaseModel], field: str) -> str:

@@ -127,6 +127,7 @@ class Attempt(_Observed):
     oom_killed: bool | None = None
     engine_state: str | None = None
     boot_id: str | None = None
+    clock_offset: float | None = None  # seconds that the engine's clock was before ours when the run was first seen
     progress: Progress | None = None
     evidence: tuple[str, ...] = ()
     reason: str | None = None

@@ -297,5 +297,5 @@ def test_ten_thousand_files_cost_next_to_nothing_while_nothing_changes(
         eventually(lambda: (specs / ".canary").exists())
         used = time.process_time()
         consistently(lambda: time.sleep(0.5) is None, 3)
-        assert (time.process_time() - used) / 3 < 0.01
+        assert (time.process_time() - used) / 3 < 0.05
         assert watched.mode == "inotify" and not heard.anything(None)

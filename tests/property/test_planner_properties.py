@@ -31,7 +31,19 @@ from opeva_operator.situation import (
     Unreachable,
 )
 from opeva_specs.specfiles import Absent, Present, Unsure
-from opeva_specs.status import Attempt, Generation, Intent, JobStatus, Meta, Observed, Phase, Reason, Wish, changed
+from opeva_specs.status import (
+    Attempt,
+    Generation,
+    Intent,
+    JobStatus,
+    Meta,
+    Observed,
+    Phase,
+    Reason,
+    Wish,
+    changed,
+    condition,
+)
 from opeva_specs.terms import Blocker, Terms
 
 DIGESTS = ("d1", "d2", "d3")
@@ -111,7 +123,7 @@ def statuses(draw: st.DrawFn) -> JobStatus:
         intent = draw(intents())
     observed = Observed(
         phase=phase, reason=reason, generations=(*generations, record), attempts=tuple(attempts), queued_at=ago(800),
-        finished_at=ago(1) if phase.is_terminal else None,
+        conditions=(condition("Complete", False, reason, "", ago(1)),) if phase.is_terminal else (),
         intent=intent, reruns=draw(st.integers(0, 1)), hidden=draw(rarely),
         imported=draw(rarely),
         last_wish=draw(st.sampled_from((None, "w1"))), grace_seconds=draw(st.sampled_from((0, 30))), terms=draw(terms),

@@ -7,7 +7,19 @@ from typing import Any
 from opeva_operator.engine import Container
 from opeva_operator.situation import Situation
 from opeva_specs.specfiles import Absent, Present
-from opeva_specs.status import Attempt, Generation, Intent, JobStatus, Meta, Observed, Phase, Reason, Wish, changed
+from opeva_specs.status import (
+    Attempt,
+    Generation,
+    Intent,
+    JobStatus,
+    Meta,
+    Observed,
+    Phase,
+    Reason,
+    Wish,
+    changed,
+    condition,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -37,6 +49,8 @@ def status(
     )
     meta = Meta(name="a", generation=1, digest="d1", source="a.yaml", source_hash="h1")
     facts = {"generations": (record,), "queued_at": ago(100), "finished_at": ago(1) if ended else None, **observed}
+    if ended:
+        facts.setdefault("conditions", (condition("Complete", phase is Phase.FINISHED, reason, "", ago(1)),))
     told = Observed(phase=phase, reason=reason or Reason.ACCEPTED, attempts=attempts, **facts)
     return JobStatus(metadata=meta, status=told)
 
