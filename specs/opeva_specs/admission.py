@@ -216,17 +216,17 @@ class Line:
         return blockers.shortage(host, short, _some(c for c in placed if dict(amounts(c.demand))[short.kind]))
 
     def _others(self, claim: Claim) -> Iterator[Blocker]:
-        """Those who come first and would take what the job needs, and the one for whom it is kept."""
-        room = self._rooms[claim.host]
-        groups = self._groups(claim.host, room.rivals(claim.demand), claim.user)
+        """Those who come first and would take what the job needs, and the one whom it could pass but may not."""
+        rivals = self._rooms[claim.host].rivals(claim.demand)
+        groups = self._groups(claim.host, rivals, claim.user)
         count = self._before(claim, groups)
         if count:
             names = _names(groups, min(count, _NAMED))
             yield blockers.ahead(Names(names, count), self._lead(claim, self._waiting[names[0]]))
         head = self._head(claim.host)
-        if head is None or not self._is_kept_for(head) or self._rank(self._waiting[head]) >= self._rank(claim):
+        if head is None or self._waiting[head].demand in rivals or self._rank(self._waiting[head]) >= self._rank(claim):
             return
-        if room.short(self._waiting[head].demand):
+        if self._is_kept_for(head):
             yield blockers.reserved(head, self.passed[head])
 
     def _rank(self, claim: Claim) -> tuple[int, int, Place]:
