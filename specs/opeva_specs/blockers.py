@@ -31,7 +31,7 @@ def shortage(host: str, short: Shortage, holders: Names) -> Blocker:
     return Blocker(
         kind=short.kind,
         message=_shortage(host, short, holders.number),
-        unblocks=_end_of(holders) if holders.number else "whoever runs the server lets the host take jobs again",
+        unblocks=_end_of(holders) if short.total > 0 else "whoever runs the server lets the host take jobs again",
         details={
             "host": host,
             "needed": short.needed,
@@ -43,6 +43,8 @@ def shortage(host: str, short: Shortage, holders: Names) -> Blocker:
 
 
 def _shortage(host: str, short: Shortage, running: int) -> str:
+    if short.total <= 0:
+        return f"{host!r} takes no jobs at present"
     if short.kind == Reason.AT_CAPACITY:
         return f"{counted(running, 'job')} {_run(running)} on {host!r}, which takes {short.total} at once"
     left, total = _there(short.kind, max(short.left, 0)), _there(short.kind, short.total)
@@ -68,7 +70,7 @@ def too_large(host: str, short: Shortage) -> Blocker:
 
 def user_cap(user: str, limit: int, running: Names) -> Blocker:
     """The user has as many jobs running as one user may."""
-    whose = f"of {user!r}" if user else "without submittedBy (they count as one user's)"
+    whose = f"of {user!r}" if user else "without submittedBy (which count as one user's)"
     number = running.number
     return Blocker(
         kind=Reason.USER_CAP,
@@ -96,7 +98,8 @@ def _because(others: Names, lead: Lead) -> str:
         case "priority":
             return f"{which} has a higher priority ({lead.theirs} over {lead.mine})"
         case "user":
-            return f"the user of {which} has fewer jobs running ({lead.theirs} against {lead.mine})"
+            whose = "its user" if others.number == 1 else "the user of the first"
+            return f"{whose} has fewer jobs running ({lead.theirs} against {lead.mine})"
         case "time":
             return f"{which} has waited longer"
 
