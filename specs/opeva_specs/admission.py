@@ -1,8 +1,9 @@
 """Who may start now, and every reason why not: pure, no clock, no files.
 
-On each host one job is at the head: of those that wait, the one with the highest priority, then of the user who has the
-least running, then the one that waits longest. When it fits, it is its turn. When it does not, the first one behind it
-that fits may pass, at most `max_bypass` times; then what comes free is kept for the head.
+Jobs that wait at a host stand in this order: the higher priority first, then the user who has the least running on all
+hosts, then the longest wait. When the head fits, it is its turn. When it does not, the first one behind it that fits
+may pass, at most `max_bypass` times; then what comes free is kept for the head. Two kinds stand aside and hinder
+nobody: jobs too large for their host, and those of a user who has as many running as one user may.
 
     line = Line({"local": Capacity(jobs=4, cpu=4 * 10**9, memory=8 * 2**30)})
     line.wait(Claim(...))
@@ -11,85 +12,48 @@ that fits may pass, at most `max_bypass` times; then what comes free is kept for
     line.leave(name)
 """
 
-from bisect import bisect_left, insort
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from heapq import nsmallest
-from itertools import chain, islice
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping
+from heapq import merge, nsmallest
+from itertools import islice
+from typing import NamedTuple
 
-from opeva_specs.status import Reason
+from opeva_specs import blockers
+from opeva_specs.blockers import Lead, Names
+from opeva_specs.room import Capacity as Capacity
+from opeva_specs.room import Claim as Claim
+from opeva_specs.room import Place, Room, Shortage, amounts
 from opeva_specs.terms import Blocker, Demand
 
-Place = tuple[datetime, str]  # since when a job is queued, and its name
-Rank = tuple[int, int, datetime, str]
 _NAMED = 3  # of the jobs ahead or in the way, so many are told by name
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """What a host gives to all jobs together; None: as much as they like."""
+class _Group(NamedTuple):
+    """Waiting jobs of one user with one priority; the first of them is the user's `base`-th to run, counted from 0."""
 
-    jobs: int
-    cpu: int | None = None
-    memory: int | None = None
-    gpu: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A job that wants a place, or has one."""
-
-    name: str
-    host: str
-    queued_at: datetime
-    priority: int = 0
-    user: str = ""
-    demand: Demand = Demand()
-
-    @property
-    def place(self) -> Place:
-        """Where it stands among its equals."""
-        return self.queued_at, self.name
-
-
-@dataclass(frozen=True, slots=True)
-class _Kin:
-    """Jobs that differ in nothing but since when they wait: what one of them fits, all fit."""
-
-    host: str
     priority: int
     user: str
-    demand: Demand
+    base: int
+    lists: list[list[Place]]
 
-
-@dataclass(slots=True)
-class _Used:
-    """What the running jobs of a host take."""
-
-    jobs: int = 0
-    cpu: int = 0
-    memory: int = 0
-    gpu: int = 0
-
-    def add(self, demand: Demand, sign: int) -> None:
-        self.jobs += sign
-        self.cpu += sign * demand.cpu
-        self.memory += sign * demand.memory
-        self.gpu += sign * demand.gpu
+    def before(self, number: int, place: Place) -> int:
+        """How many of them come before one that is its user's `number`-th to run."""
+        turns = number - self.base
+        if turns < 0:
+            return 0
+        earlier = sum(bisect_left(places, place) for places in self.lists)
+        return turns + 1 if earlier > turns else min(turns, sum(map(len, self.lists)))
 
 
 class Line:
     """The jobs that wait for nothing but their turn, and those that have a place; not thread-safe."""
 
     def __init__(self, capacities: Mapping[str, Capacity], *, per_user: int = 0, max_bypass: int = 20) -> None:
-        self._capacities = dict(capacities)
+        self._rooms = defaultdict(Room, {host: Room(capacity) for host, capacity in capacities.items()})
         self._per_user, self._max_bypass = per_user, max_bypass
         self._waiting: dict[str, Claim] = {}
-        self._kin: dict[_Kin, list[Place]] = {}
         self._placed: dict[str, Claim] = {}
-        self._used: dict[str, _Used] = {}
         self._running: Counter[str] = Counter()  # jobs of each user
         self.passed: Counter[str] = Counter()  # how often a job at the head was passed
 
@@ -97,10 +61,7 @@ class Line:
 
     def set_capacity(self, host: str, capacity: Capacity | None) -> None:
         """What a host gives from now on; None: nothing is known of it, and nobody starts there."""
-        if capacity is None:
-            self._capacities.pop(host, None)
-        else:
-            self._capacities[host] = capacity
+        self._rooms[host].capacity = capacity
 
     def wait(self, claim: Claim) -> None:
         """Let a job stand in the line, or stand elsewhere in it; it gives a place back that it had."""
@@ -108,7 +69,7 @@ class Line:
             return
         self.leave(claim.name, forget=False)
         self._waiting[claim.name] = claim
-        insort(self._kin.setdefault(_kin(claim), []), claim.place)
+        self._rooms[claim.host].add(claim)
 
     def occupy(self, claim: Claim) -> None:
         """Note that a job has a place, whether or not there is room for it."""
@@ -116,21 +77,22 @@ class Line:
             return
         self.leave(claim.name)
         self._placed[claim.name] = claim
-        self._used.setdefault(claim.host, _Used()).add(claim.demand, 1)
+        self._rooms[claim.host].placed[claim.name] = claim
+        self._rooms[claim.host].use(claim.demand, 1)
         self._running[claim.user] += 1
 
     def leave(self, name: str, *, forget: bool = True) -> None:
         """Take a job out, wherever it is; fine if it is nowhere."""
         waiting = self._waiting.pop(name, None)
         if waiting is not None:
-            places = self._kin[_kin(waiting)]
-            del places[bisect_left(places, waiting.place)]
-            if not places:
-                del self._kin[_kin(waiting)]
+            self._rooms[waiting.host].remove(waiting)
         placed = self._placed.pop(name, None)
         if placed is not None:
-            self._used[placed.host].add(placed.demand, -1)
+            del self._rooms[placed.host].placed[name]
+            self._rooms[placed.host].use(placed.demand, -1)
             self._running[placed.user] -= 1
+            if not self._running[placed.user]:
+                del self._running[placed.user]
         if forget:
             self.passed.pop(name, None)
 
@@ -140,23 +102,21 @@ class Line:
 
     def occupied(self, host: str) -> list[str]:
         """Names of the jobs that have a place on a host."""
-        return [name for name, claim in self._placed.items() if claim.host == host]
+        return list(self._rooms[host].placed)
 
     def hosts(self) -> set[str]:
         """Hosts at which anybody waits."""
-        return {kin.host for kin in self._kin}
+        return {host for host, room in self._rooms.items() if room.lanes}
 
     # -- whose turn ----------------------------------------------------------------------------------------------
 
     def turn(self, host: str) -> str | None:
         """The job that may start on that host next; None when nobody may now."""
-        head: _Kin | None = None
-        for kin in self._in_order(host):
-            head = head or kin
-            if self._fits(kin):
-                is_kept = kin is not head and self.passed[self._kin[head][0][1]] >= self._max_bypass
-                return None if is_kept else self._kin[kin][0][1]
-        return None
+        first = self._first(host, self._rooms[host].fitting())
+        if first is None:
+            return None
+        head = self._head(host)
+        return None if head is not None and head != first and self._is_kept_for(head) else first
 
     def admit(self, name: str) -> bool:
         """Give the job a place if it is its turn."""
@@ -170,177 +130,130 @@ class Line:
         return True
 
     def _head(self, host: str) -> str | None:
-        return next((self._kin[kin][0][1] for kin in self._in_order(host)), None)
+        return self._first(host, self._rooms[host].able())
 
-    def _in_order(self, host: str) -> list[_Kin]:
-        """The kins of a host by their first jobs; those stand aside that could never start, or whose user has enough."""
-        able = [kin for kin in self._kin if kin.host == host and not self._is_aside(kin)]
-        return sorted(able, key=lambda kin: self._rank(kin, self._kin[kin][0]))
+    def _is_kept_for(self, head: str) -> bool:
+        return self.passed[head] >= self._max_bypass
 
-    def _is_aside(self, kin: _Kin) -> bool:
-        return self._has_enough(kin.user) or self._is_too_large(kin)
+    def _first(self, host: str, demands: Container[Demand]) -> str | None:
+        """Of those who ask for one of these and do not stand aside, the first in order."""
+        lanes = self._rooms[host].lanes
+        for priority in sorted(lanes, reverse=True):
+            ranks = (
+                (self._running.get(user, 0), min(fronts))
+                for user, lane in lanes[priority].items()
+                if not self._has_enough(user)
+                and (fronts := [places[0] for demand, places in lane.items() if demand in demands])
+            )
+            found = min(ranks, default=None)
+            if found is not None:
+                return found[1][1]
+        return None
 
     def _has_enough(self, user: str) -> bool:
-        return 0 < self._per_user <= self._running[user]
+        return 0 < self._per_user <= self._running.get(user, 0)
 
-    def _rank(self, kin: _Kin, place: Place) -> Rank:
-        return -kin.priority, self._running[kin.user], *place
+    # -- in which order ------------------------------------------------------------------------------------------
 
-    def _is_too_large(self, kin: _Kin) -> bool:
-        capacity = self._capacities.get(kin.host)
-        return capacity is not None and bool(_missing(kin.demand, capacity, _Used()))
+    def position(self, name: str) -> int | None:
+        """As the how many-th the job would start if its host had room for all and none ended.
 
-    def _fits(self, kin: _Kin) -> bool:
-        capacity = self._capacities.get(kin.host)
-        return capacity is not None and not _missing(kin.demand, capacity, self._used.get(kin.host) or _Used())
+        None for one that does not stand in the line, or is too large for its host.
+        """
+        claim = self._waiting.get(name)
+        able = self._rooms[claim.host].able() if claim else set()
+        if claim is None or claim.demand not in able:
+            return None
+        return 1 + self._before(claim, self._groups(claim.host, able, claim.user))
 
     def first(self, host: str, count: int) -> list[str]:
-        """The names at the beginning of a host's line, in order."""
-        ranks = (
-            ((self._rank(kin, place)), place[1]) for kin in self._in_order(host) for place in self._kin[kin][:count]
-        )
-        return [name for _, name in nsmallest(count, ranks)]
+        """The names of those that would start first, in order."""
+        return _names(self._groups(host, self._rooms[host].able()), count)
+
+    def _groups(self, host: str, demands: Container[Demand], user: str | None = None) -> list[_Group]:
+        """Those who ask for one of these, the highest priority first, without users who have enough, but with that one.
+
+        Whoever starts adds to what its user has running: jobs of one user do not start in a row before all others.
+        """
+        groups, running = [], self._running.copy()
+        lanes = self._rooms[host].lanes
+        for priority in sorted(lanes, reverse=True):
+            for name, lane in lanes[priority].items():
+                lists = [places for demand, places in lane.items() if demand in demands]
+                if lists and (name == user or not self._has_enough(name)):
+                    groups.append(_Group(priority, name, running[name], lists))
+                    running[name] += sum(map(len, lists))
+        return groups
+
+    def _before(self, claim: Claim, groups: list[_Group]) -> int:
+        """How many of the groups, of which one is its own, come before that job."""
+        own = next(g for g in groups if (g.priority, g.user) == (claim.priority, claim.user))
+        number = own.base + sum(bisect_left(places, claim.place) for places in own.lists)
+        higher = sum(len(places) for g in groups if g.priority > claim.priority for places in g.lists)
+        return higher + sum(g.before(number, claim.place) for g in groups if g.priority == claim.priority)
 
     # -- and why not ---------------------------------------------------------------------------------------------
 
-    def position(self, name: str) -> int | None:
-        """How many stand before the job at its host, plus one; None when it does not stand in the line."""
-        claim = self._waiting.get(name)
-        if claim is None:
-            return None
-        mine = self._rank(_kin(claim), claim.place)
-        return 1 + sum(self._before(kin, mine) for kin in self._in_order(claim.host))
-
-    def _before(self, kin: _Kin, mine: Rank) -> int:
-        """How many of a kin stand before that rank."""
-        if (-kin.priority, self._running[kin.user]) != mine[:2]:
-            return len(self._kin[kin]) if (-kin.priority, self._running[kin.user]) < mine[:2] else 0
-        return bisect_left(self._kin[kin], mine[2:])
-
     def hindrances(self, name: str) -> list[Blocker]:
-        """Everything about capacity and order that keeps a waiting job from starting now; empty when it is its turn."""
+        """Everything about capacity and order that keeps a waiting job from starting now; empty when it is its turn.
+
+        Of a host of which nothing is known it tells the order only: why nothing is known, others know.
+        """
         claim = self._waiting.get(name)
-        capacity = self._capacities.get(claim.host) if claim else None
-        if claim is None or capacity is None or self.turn(claim.host) == name:
+        if claim is None or self.turn(claim.host) == name:
             return []
-        if _missing(claim.demand, capacity, _Used()):
-            return [_too_large(claim, capacity)]
-        found = self._shortages(claim, capacity)
+        short = self._rooms[claim.host].short(claim.demand)
+        found = [self._shortage(claim.host, s) for s in short]
         if self._has_enough(claim.user):
-            found.append(self._user_cap(claim))
-        return [*found, *self._others(claim)]
+            running = _some(c for c in self._placed.values() if c.user == claim.user)
+            found.append(blockers.user_cap(claim.user, self._per_user, running))
+        return found if any(s.is_forever for s in short) else [*found, *self._others(claim)]
 
-    def _shortages(self, claim: Claim, capacity: Capacity) -> list[Blocker]:
-        used = self._used.get(claim.host) or _Used()
-        running = list(islice((n for n, c in self._placed.items() if c.host == claim.host), _NAMED + 1))
-        return [
-            _shortage(kind, needed, free, total, claim.host, running)
-            for kind, needed, free, total in _missing(claim.demand, capacity, used)
-        ]
-
-    def _user_cap(self, claim: Claim) -> Blocker:
-        who = f"{claim.user!r}" if claim.user else "jobs without submittedBy"
-        running = self._running[claim.user]
-        return Blocker(
-            kind=Reason.USER_CAP,
-            message=f"{running} jobs of {who} run already, and each user may run {self._per_user} at once",
-            unblocks="one of these jobs ends",
-            details={"user": claim.user, "running": running, "limit": self._per_user},
-        )
+    def _shortage(self, host: str, short: Shortage) -> Blocker:
+        if short.is_forever:
+            return blockers.too_large(host, short)
+        placed = self._rooms[host].placed.values()
+        return blockers.shortage(host, short, _some(c for c in placed if dict(amounts(c.demand))[short.kind]))
 
     def _others(self, claim: Claim) -> Iterator[Blocker]:
-        mine = self._rank(_kin(claim), claim.place)
-        before = [(kin, n) for kin in self._in_order(claim.host) if (n := self._before(kin, mine))]
-        count = sum(n for _, n in before)
-        if not count:
+        """Those who come first and would take what the job needs, and the one whom it could pass but may not."""
+        rivals = self._rooms[claim.host].rivals(claim.demand)
+        groups = self._groups(claim.host, rivals, claim.user)
+        count = self._before(claim, groups)
+        if count:
+            names = _names(groups, min(count, _NAMED))
+            yield blockers.ahead(Names(names, count), self._lead(claim, self._waiting[names[0]]))
+        head = self._head(claim.host)
+        if head is None or self._waiting[head].demand in rivals or self._rank(self._waiting[head]) >= self._rank(claim):
             return
-        head = before[0][0]
-        first = self._kin[head][0][1]
-        names = list(islice(chain.from_iterable((p[1] for p in self._kin[kin][:n]) for kin, n in before), _NAMED))
-        yield Blocker(
-            kind=Reason.AHEAD,
-            message=f"{count} {'job is' if count == 1 else 'jobs are'} ahead: {_listed(names, count)}; {_why(head, mine)}",
-            unblocks="they start, end or are stopped",
-            details={"count": count, "first": first},
-        )
-        if self.passed[first] >= self._max_bypass and not self._fits(head):
-            yield Blocker(
-                kind=Reason.RESERVED,
-                message=f"what comes free is kept for {first!r}, which was passed {self.passed[first]} times",
-                unblocks=f"{first!r} starts",
-                details={"for": first, "passed": self.passed[first]},
-            )
+        if self._is_kept_for(head):
+            yield blockers.reserved(head, self.passed[head])
+
+    def _rank(self, claim: Claim) -> tuple[int, int, Place]:
+        return -claim.priority, self._running.get(claim.user, 0), claim.place
+
+    def _lead(self, claim: Claim, first: Claim) -> Lead:
+        if first.priority != claim.priority:
+            return Lead("priority", first.priority, claim.priority)
+        theirs, mine = self._running[first.user], self._running[claim.user]
+        return Lead("user", theirs, mine) if theirs != mine else Lead("time")
 
 
-def _kin(claim: Claim) -> _Kin:
-    return _Kin(claim.host, claim.priority, claim.user, claim.demand)
+def _names(groups: list[_Group], count: int) -> list[str]:
+    """The first names of these groups in order."""
 
+    def front(group: _Group) -> tuple[int, int, Place]:
+        return -group.priority, group.base, min(places[0] for places in group.lists)
 
-def _why(head: _Kin, mine: Rank) -> str:
-    """Why the head comes before that rank."""
-    if -head.priority < mine[0]:
-        return f"the first has a higher priority ({head.priority} over {-mine[0]})"
-    return "the first comes earlier by its user's running jobs, or by its time"
-
-
-def _missing(demand: Demand, capacity: Capacity, used: _Used) -> list[tuple[Reason, int, int, int]]:
-    """Kind, needed, free and total of what there is too little of."""
-    rows = (
-        (Reason.AT_CAPACITY, 1, capacity.jobs - used.jobs, capacity.jobs),
-        (Reason.CPU, demand.cpu, *_left(capacity.cpu, used.cpu)),
-        (Reason.MEMORY, demand.memory, *_left(capacity.memory, used.memory)),
-        (Reason.GPU, demand.gpu, capacity.gpu - used.gpu, capacity.gpu),
+    ranks = (
+        (-group.priority, group.base + number, place)
+        for group in nsmallest(count, groups, key=front)  # any other has so many before its first
+        for number, place in enumerate(islice(merge(*group.lists), count))
     )
-    return [(kind, needed, max(free, 0), total) for kind, needed, free, total in rows if needed and needed > free]
+    return [name for _, _, (_, name) in nsmallest(count, ranks)]
 
 
-def _left(total: int | None, used: int) -> tuple[int, int]:
-    return (2**63, 2**63) if total is None else (total - used, total)
-
-
-def _shortage(kind: Reason, needed: int, free: int, total: int, host: str, running: list[str]) -> Blocker:
-    words = {
-        Reason.AT_CAPACITY: f"{total} jobs run on {host!r}, and no more may at once",
-        Reason.CPU: f"needs {cores(needed)} CPUs, and {cores(free)} of {cores(total)} are free on {host!r}",
-        Reason.MEMORY: f"needs {size(needed)} of memory, and {size(free)} of {size(total)} are free on {host!r}",
-        Reason.GPU: f"needs {needed} GPUs, and {free} of {total} are free on {host!r}",
-    }[kind]
-    return Blocker(
-        kind=kind,
-        message=words,
-        unblocks=f"a running job ends: {_listed(running[:_NAMED], len(running))}" if running else "",
-        details={"host": host, "needed": needed, "free": free, "total": total, "short": needed - free},
-    )
-
-
-def _too_large(claim: Claim, capacity: Capacity) -> Blocker:
-    kind, needed, _, total = _missing(claim.demand, capacity, _Used())[0]
-    words = {
-        Reason.AT_CAPACITY: f"takes no jobs now ({total} at once)",
-        Reason.CPU: f"has {cores(total)} CPUs, and the job asks for {cores(needed)}",
-        Reason.MEMORY: f"has {size(total)} of memory, and the job asks for {size(needed)}",
-        Reason.GPU: f"has {total} GPUs, and the job asks for {needed}",
-    }[kind]
-    return Blocker(
-        kind=Reason.TOO_LARGE,
-        message=f"the whole host {claim.host!r} {words}",
-        unblocks="the spec asks for less, names another host, or the host is given more",
-        details={"host": claim.host, "what": kind, "needed": needed, "total": total},
-    )
-
-
-def _listed(names: list[str], count: int) -> str:
-    return ", ".join(names) + (" and others" if count > len(names) else "")
-
-
-def cores(nano: int) -> str:
-    """Billionths of a core as a person writes cores."""
-    return f"{nano / 10**9:g}"
-
-
-def size(number: int) -> str:
-    """Bytes as a person writes them."""
-    for unit, factor in (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
-        if number >= factor:
-            return f"{number / factor:.4g}{unit}"
-    return f"{number} bytes"
+def _some(claims: Iterable[Claim]) -> Names:
+    """Those of them that wait or run longest, and how many there are."""
+    places = [claim.place for claim in claims]
+    return Names([name for _, name in nsmallest(_NAMED, places)], len(places))
