@@ -17,7 +17,7 @@ def percent_of(progress: Mapping[str, Any]) -> float:
     if found is None:
         parts = (n for key in _FRACTIONS if (n := finite(progress.get(key))) is not None)
         found = next((n * 100 if n <= 1 else n for n in parts), 0.0)
-    return round(min(max(found, 0.0), 100.0), 4)
+    return round(min(max(0.0, found), 100.0), 4)  # in this order: of two infinite counts nothing is known, so 0
 
 
 def finite(value: Any) -> float | None:

@@ -15,13 +15,18 @@ ANYTHING = st.recursive(
 )
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from("step total percent progress_pct progress step_current step_total".split()), ANYTHING
-    )
-)
+KEYS = "step total percent progress_pct progress step_current step_total episode_current episode_total".split()
+VALUES = ANYTHING | st.floats(min_value=1e150)  # whose products are infinite
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES))
 def test_a_percentage_lies_between_0_and_100_whatever_is_written(progress: dict[str, Any]) -> None:
     assert 0 <= percent_of(progress) <= 100
+
+
+def test_counts_beyond_all_measure_are_no_percentage() -> None:
+    names = ("episode_current", "episode_total", "step_current", "step_total")
+    assert percent_of(dict.fromkeys(names, 1e300)) == 0
 
 
 @pytest.mark.parametrize(
