@@ -38,7 +38,7 @@ def read(pace: Pace, percent: float, at: datetime, *, is_starting: bool = False)
     reached = Mark(at, max(before, min(percent, ALMOST)))
     is_moving = reached.percent > before
     marks = pace.marks
-    if not is_starting and reached.percent > 0 and (is_moving or not marks):
+    if is_moving and not is_starting:
         marks = _passed(marks, reached)
     if is_starting or reached.percent >= EXPORTING:
         return Pace(_told(reached, None), marks)
@@ -83,10 +83,10 @@ def _estimate(marks: tuple[Mark, ...], reached: Mark) -> datetime | None:
     """When it will be done at the pace since the oldest mark; None while too little is known."""
     if not marks:
         return None
-    gained, took = reached.percent - marks[0].percent, reached.at - marks[0].at
-    if gained < LEAST_GAIN or took <= timedelta(0):
+    gained = reached.percent - marks[0].percent
+    if gained < LEAST_GAIN:
         return None
-    seconds = took.total_seconds() * (100.0 - reached.percent) / gained
+    seconds = (reached.at - marks[0].at).total_seconds() * (100.0 - reached.percent) / gained
     return reached.at + timedelta(seconds=seconds) if seconds < _LONGEST.total_seconds() else None
 
 

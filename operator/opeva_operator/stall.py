@@ -134,14 +134,16 @@ def limit(watch: Watch, stage: Stage, least: timedelta) -> timedelta:
 
 def is_stalled(watch: Watch, stage: Stage, least: timedelta) -> bool:
     """Whether it has been silent for longer than can be explained; never said of what is not known to be at work."""
-    return (
-        watch.is_live and watch.watched_for >= min(LEAST_WATCH, least) and watch.silent_for > limit(watch, stage, least)
-    )
+    return _can_be_judged(watch, least) and watch.silent_for > limit(watch, stage, least)
 
 
 def exceeds(watch: Watch, allowed: timedelta) -> bool:
-    """Whether it has been silent for longer than its spec allows, whatever is usual."""
-    return watch.is_live and watch.watched_for >= min(LEAST_WATCH, allowed) and watch.silent_for > allowed
+    """Whether it has been silent for longer than its spec allows, whatever is usual and whatever it is at."""
+    return _can_be_judged(watch, allowed) and watch.silent_for > allowed
+
+
+def _can_be_judged(watch: Watch, least: timedelta) -> bool:
+    return watch.is_live and watch.watched_for >= min(LEAST_WATCH, least)
 
 
 def sentence(watch: Watch, stage: Stage) -> str:

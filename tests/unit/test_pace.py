@@ -64,6 +64,13 @@ def test_where_there_is_no_ground_there_is_no_guess(readings: list[tuple[float, 
 def test_nothing_is_guessed_while_the_job_says_that_it_starts() -> None:
     pace = read(reached((0, 10), (10, 12)), 14, at(20), is_starting=True)
     assert eta(pace) is None
+    assert eta(reached((520, 15), (530, 16), pace=interrupted(pace))) == 840
+    started = reached((100, 12), pace=read(Pace(), 10, START, is_starting=True))
+    assert eta(started) is None, "what it took to start is no measure"
+
+
+def test_when_the_clock_is_set_back_the_pace_is_learned_anew() -> None:
+    assert eta(reached((100, 50), (50, 60), (60, 62))) == 190
 
 
 def test_an_estimate_stands_until_the_percentage_rises() -> None:
@@ -80,6 +87,13 @@ def test_after_a_restart_what_was_told_stands_until_there_is_a_pace_again() -> N
     assert before is not None and after is not None
     assert after.estimated_finish_at == before.estimated_finish_at
     assert eta(reached((300, 40), pace=reached((200, 20.5), pace=Pace(before)))) == pytest.approx(60 / 19.5 * 100, 1e-3)
+
+
+def test_an_estimate_does_not_stand_when_its_moment_has_passed() -> None:
+    pace = reached((0, 10), (100, 20))
+    assert eta(reached((899, 20), pace=pace)) == 1
+    assert eta(reached((900, 20), pace=pace)) is None
+    assert eta(reached((901, 20), pace=pace)) is None
 
 
 def test_after_an_interruption_the_pace_is_learned_anew() -> None:

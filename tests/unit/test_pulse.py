@@ -152,6 +152,28 @@ def test_no_link_and_no_pipe_is_followed(run: Run, tmp_path: Path) -> None:
     assert run.pulses.final("a", run.status) is None
 
 
+def test_links_in_place_of_its_folders_hide_no_silence(run: Run, tmp_path: Path) -> None:
+    lively(run)
+    for folder in ("progress", "logs"):
+        (run.job / folder).rename(run.job / f"{folder}-aside")
+    (run.job / "progress").symlink_to(tmp_path)
+    (run.job / "logs").write_text("no folder")
+    assert run.silence(400).is_stalled
+
+
+@pytest.mark.parametrize("years", [-60, 60, 250])
+def test_a_file_of_an_impossible_time_is_as_old_as_it_can_be(run: Run, years: int) -> None:
+    run.look()
+    before = run.clock()
+    run.writes({"percent": 40}, at=before + timedelta(days=365 * years))
+    beat = run.look()
+    assert beat.progress is not None and beat.progress.updated_at is not None
+    assert before <= beat.progress.updated_at <= run.clock()
+    final = run.pulses.final("a", changed(run.status, status=changed(run.status.status, phase=Phase.FINISHED)))
+    assert final is not None and final.updated_at is not None
+    assert run.started_at <= final.updated_at <= run.clock()
+
+
 def test_another_attempt_begins_anew(run: Run) -> None:
     run.writes({"percent": 90})
     run.look()
@@ -290,10 +312,12 @@ def test_there_is_no_verdict_where_nothing_can_be_known(run: Run, what: dict[str
 def test_a_folder_that_comes_back_is_judged_as_before(run: Run) -> None:
     lively(run)
     away = run.job.with_name("b")
+    run.silence(100)
     run.job.rename(away)
     assert run.look().progress is not None
     away.rename(run.job)
-    assert run.silence(400).is_stalled
+    assert not run.silence(190).is_stalled
+    assert run.silence(30).is_stalled
 
 
 def test_what_the_spec_allows_ends_a_run_sooner_than_it_is_called_stalled(run: Run) -> None:
@@ -368,6 +392,14 @@ def test_at_the_end_the_last_words_count(run: Run, phase: Phase, percent: float,
     run.tells(phase=phase)
     run.facts(finished_at=written_at + timedelta(seconds=1), reason="x")
     assert run.pulses.final("a", run.status) == Progress(percent=percent, updated_at=written_at)
+
+
+def test_nothing_of_a_job_was_written_after_its_end(run: Run) -> None:
+    run.writes({"percent": 80}, at=run.clock() + timedelta(seconds=50))
+    run.clock.advance(100)
+    run.facts(finished_at=run.started_at + timedelta(seconds=10))
+    final = run.pulses.final("a", run.status)
+    assert final is not None and final.updated_at == run.started_at + timedelta(seconds=10)
 
 
 def test_at_the_end_what_was_told_before_a_restart_still_counts(run: Run) -> None:
