@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from opeva_operator import pace, stall
 from opeva_operator.pace import Pace
+from opeva_operator.situation import Beat
 from opeva_operator.stall import Source, Stage, Watch
 from opeva_specs.progress import percent_of
 from opeva_specs.status import Attempt, JobStatus, Phase, condition_of
@@ -28,22 +29,6 @@ STALL_AFTER = timedelta(seconds=300)
 _TRIES = 2
 
 Run = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
-    """What one look at a running job says.
-
-    `silent_for` counts only the time in which somebody looked; `words` tell what is silent, for how long, and what was
-    usual. `exceeds_stall_seconds` is the only ground to end a run; `is_stalled` is a warning.
-    """
-
-    progress: Progress | None
-    silent_for: timedelta
-    is_stalled: bool
-    exceeds_stall_seconds: bool
-    words: str
-    last_sign: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +110,20 @@ class Pulses:
         attempt, now = status.attempt, self._clock()
         if attempt is None or attempt.started_at is None:
             return _not_started(attempt, status.status.queued_at)
-        allowed = _allowed(status)
         before = self._of(name, attempt)
         found = self._find(name)
         is_live = container_is_live and found is not None and _is_at_work(status)
         if before is None:
             known, since = _begun(attempt, attempt.started_at, found or Found(), now, is_live), attempt.started_at
         else:
-            step = stall.longest_step(self._stall_after, *allowed)
+            step = stall.longest_step(self._stall_after, *_allowed(status))
             known, since = _went_on(before, found or before.found, now, is_live, step), before.watch.looked_at
         if known.tries:
             known = self._with_reading(name, known, since, now)
         if attempt.engine_state == "paused":
             known = replace(known, pace=pace.interrupted(known.pace))
         self._known[name] = known
-        return _beat(known, self._stall_after, allowed, now)
+        return _beat(known, self._stall_after, now)
 
     def forget(self, name: str) -> None:
         """Keep nothing of the job; its next look is a first one."""
@@ -212,13 +196,12 @@ def _went_on(known: _Known, found: Found, now: datetime, is_live: bool, longest_
     )
 
 
-def _beat(known: _Known, stall_after: timedelta, allowed: list[timedelta], now: datetime) -> Beat:
+def _beat(known: _Known, stall_after: timedelta, now: datetime) -> Beat:
     is_stalled = stall.is_stalled(known.watch, known.stage, stall_after)
     return Beat(
         progress=pace.shown(known.pace, now, is_stalled=is_stalled),
         silent_for=known.watch.silent_for,
         is_stalled=is_stalled,
-        exceeds_stall_seconds=any(stall.exceeds(known.watch, limit) for limit in allowed),
         words=stall.sentence(known.watch, known.stage),
         last_sign=known.watch.last_sign,
     )
@@ -227,9 +210,6 @@ def _beat(known: _Known, stall_after: timedelta, allowed: list[timedelta], now: 
 def _not_started(attempt: Attempt | None, queued_at: datetime) -> Beat:
     return Beat(
         progress=attempt.progress if attempt else None,
-        silent_for=timedelta(0),
-        is_stalled=False,
-        exceeds_stall_seconds=False,
         words="it has not started yet",
         last_sign=attempt.queued_at if attempt else queued_at,
     )

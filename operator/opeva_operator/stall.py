@@ -1,6 +1,6 @@
 """Whether a run has fallen silent: pure. What is usual is learned from the run itself.
 
-    begun(...) -> Watch; then, at every look: went_on(watch, ...) -> Watch; is_stalled(watch, ...)
+    begun(...) -> Watch; then, at every look: went_on(watch, ...) -> Watch; watch.silent_for, is_stalled(watch, ...)
 
 Time counts as silence only while somebody looks: between two looks, at most so much as a look may be late. So a clock
 that jumps, a paused container and an operator that slept are no silence of the job.
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 NOTHING = timedelta(0)
 LONGEST_STEP = timedelta(seconds=30)  # however late a look is
-LEAST_WATCH = timedelta(seconds=60)  # no verdict before somebody looked for so long himself
+LEAST_WATCH = timedelta(seconds=60)  # before that, only what somebody saw himself counts
 RECENT = 20  # intervals that are remembered
 LENIENT = 10  # times what is usual
 PATIENT = 6  # times the least silence, while it starts and while it exports
@@ -53,17 +53,22 @@ class Cadence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """What is known of one attempt's signs; the two silences and `watched_for` count watched time only."""
+    """What is known of one attempt's signs; time counts while it is watched, and before that by the files' times."""
 
     looked_at: datetime
     is_live: bool
     last_sign: datetime
     heard: frozenset[Source]
-    silent_for: timedelta
-    progress_silent_for: timedelta
+    quiet_for: timedelta
+    progress_quiet_for: timedelta
     watched_for: timedelta = NOTHING
     any_sign: Cadence = field(default_factory=Cadence)
     progress: Cadence = field(default_factory=Cadence)
+
+    @property
+    def silent_for(self) -> timedelta:
+        """The silence that may be held against it: what was before the first look counts after a while only."""
+        return self.quiet_for if self.watched_for >= LEAST_WATCH else min(self.quiet_for, self.watched_for)
 
     @property
     def usual(self) -> timedelta:
@@ -81,8 +86,8 @@ def begun(now: datetime, started_at: datetime, signs: Mapping[Source, datetime],
         is_live=is_live,
         last_sign=last_sign,
         heard=frozenset(last),
-        silent_for=now - last_sign,
-        progress_silent_for=now - last.get(Source.PROGRESS, start),
+        quiet_for=now - last_sign if is_live else NOTHING,
+        progress_quiet_for=now - last.get(Source.PROGRESS, start) if is_live else NOTHING,
     )
 
 
@@ -91,22 +96,22 @@ def went_on(
 ) -> Watch:
     """The next look: the signs since the last one, or the silence since then."""
     step = min(max(now - watch.looked_at, NOTHING), longest_step) if is_live and watch.is_live else NOTHING
-    watched, silent, progress_silent = (
-        known + step for known in (watch.watched_for, watch.silent_for, watch.progress_silent_for)
+    watched, quiet, progress_quiet = (
+        known + step for known in (watch.watched_for, watch.quiet_for, watch.progress_quiet_for)
     )
     # An interval teaches only if all of it was watched, and its beginning was a sign too.
     any_sign, progress = watch.any_sign, watch.progress
-    if signs and watch.heard and silent <= watched:
-        any_sign = any_sign.learned(silent)
-    if Source.PROGRESS in signs and Source.PROGRESS in watch.heard and progress_silent <= watched:
-        progress = progress.learned(progress_silent)
+    if signs and watch.heard and quiet <= watched:
+        any_sign = any_sign.learned(quiet)
+    if Source.PROGRESS in signs and Source.PROGRESS in watch.heard and progress_quiet <= watched:
+        progress = progress.learned(progress_quiet)
     return Watch(
         looked_at=now,
         is_live=is_live,
         last_sign=within(max(signs.values()), watch.looked_at, now) if signs else watch.last_sign,
         heard=watch.heard | frozenset(signs),
-        silent_for=NOTHING if signs else silent,
-        progress_silent_for=NOTHING if Source.PROGRESS in signs else progress_silent,
+        quiet_for=NOTHING if signs else quiet,
+        progress_quiet_for=NOTHING if Source.PROGRESS in signs else progress_quiet,
         watched_for=watched,
         any_sign=any_sign,
         progress=progress,
@@ -134,16 +139,7 @@ def limit(watch: Watch, stage: Stage, least: timedelta) -> timedelta:
 
 def is_stalled(watch: Watch, stage: Stage, least: timedelta) -> bool:
     """Whether it has been silent for longer than can be explained; never said of what is not known to be at work."""
-    return _can_be_judged(watch, least) and watch.silent_for > limit(watch, stage, least)
-
-
-def exceeds(watch: Watch, allowed: timedelta) -> bool:
-    """Whether it has been silent for longer than its spec allows, whatever is usual and whatever it is at."""
-    return _can_be_judged(watch, allowed) and watch.silent_for > allowed
-
-
-def _can_be_judged(watch: Watch, least: timedelta) -> bool:
-    return watch.is_live and watch.watched_for >= min(LEAST_WATCH, least)
+    return watch.is_live and watch.silent_for > limit(watch, stage, least)
 
 
 def sentence(watch: Watch, stage: Stage) -> str:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.situations import attempt, status
 
-from opeva_operator.pulse import Beat, Pulses
+from opeva_operator.pulse import Pulses
+from opeva_operator.situation import Beat
 from opeva_operator.stall import LENIENT, PATIENT, Source, Stage, Watch, begun, is_stalled, longest_step, went_on
 from opeva_operator.testing import FakeClock
 from opeva_specs.status import JobStatus, Phase, changed
