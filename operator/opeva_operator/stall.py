@@ -60,7 +60,7 @@ class Watch:
     last_sign: datetime
     heard: frozenset[Source]
     quiet_for: timedelta
-    progress_quiet_for: timedelta
+    progress_quiet_for: timedelta = NOTHING
     watched_for: timedelta = NOTHING
     any_sign: Cadence = field(default_factory=Cadence)
     progress: Cadence = field(default_factory=Cadence)
@@ -87,7 +87,6 @@ def begun(now: datetime, started_at: datetime, signs: Mapping[Source, datetime],
         last_sign=last_sign,
         heard=frozenset(last),
         quiet_for=now - last_sign if is_live else NOTHING,
-        progress_quiet_for=now - last.get(Source.PROGRESS, start) if is_live else NOTHING,
     )
 
 
@@ -99,11 +98,11 @@ def went_on(
     watched, quiet, progress_quiet = (
         known + step for known in (watch.watched_for, watch.quiet_for, watch.progress_quiet_for)
     )
-    # An interval teaches only if all of it was watched, and its beginning was a sign too.
+    # An interval teaches only if it began with a sign, and none of it was told by the files' times alone.
     any_sign, progress = watch.any_sign, watch.progress
     if signs and watch.heard and quiet <= watched:
         any_sign = any_sign.learned(quiet)
-    if Source.PROGRESS in signs and Source.PROGRESS in watch.heard and progress_quiet <= watched:
+    if Source.PROGRESS in signs and Source.PROGRESS in watch.heard:
         progress = progress.learned(progress_quiet)
     return Watch(
         looked_at=now,
