@@ -9,7 +9,8 @@ from typing import Any
 from opeva_api.index import MAX_INFO_BYTES
 from opeva_api.recent import Recent
 from opeva_api.record import Record
-from opeva_api.sanitise import finite, loads_lenient, sanitised
+from opeva_api.sanitise import loads_lenient, sanitised
+from opeva_specs.progress import percent_of
 from opeva_specs.status import rfc3339
 from opeva_specs.volume import SharedVolume
 
@@ -18,9 +19,6 @@ MAX_RESULT_BYTES = 16 * 2**20
 NO_UPDATES = "No updates yet."
 PENDING = {"status": "pending", "message": "Result not ready yet."}
 _ALMOST = 99.9  # 100 is said of finished jobs only
-_STEPS = (("global_step", "global_step_total"), ("step", "total"), ("step", "total_steps"), ("current", "total"))
-_PERCENTS = ("progress_pct", "percent", "progress_percent")
-_FRACTIONS = ("progress", "completion")
 _KEPT = 2048
 _KEPT_FILES = 128  # of live jobs, and only small ones: a job decides what it writes
 _SMALL = 64 * 1024
@@ -31,31 +29,6 @@ Run = tuple[str, int, int]
 def run_of(told: Mapping[str, Any]) -> Run:
     """Which try of which generation of which job is told of."""
     return told["job_id"], told["generation"], told["attempt_number"]
-
-
-def percent_of(progress: Mapping[str, Any]) -> float:
-    """How far the job says it is, from 0 to 100: by its step totals if it has any, else by the figure it gives."""
-    found = _by_steps(progress)
-    if found is None:
-        found = next((n for key in _PERCENTS if (n := finite(progress.get(key))) is not None), None)
-    if found is None:
-        parts = (n for key in _FRACTIONS if (n := finite(progress.get(key))) is not None)
-        found = next((n * 100 if n <= 1 else n for n in parts), 0.0)
-    return round(min(max(found, 0.0), 100.0), 4)
-
-
-def _by_steps(progress: Mapping[str, Any]) -> float | None:
-    for done_key, total_key in _STEPS:
-        done, total = finite(progress.get(done_key)), finite(progress.get(total_key))
-        if done is not None and total is not None and total > 0:
-            return 100 * done / total
-    names = ("episode_current", "episode_total", "step_current", "step_total")
-    episode, episodes, step, steps = (finite(progress.get(name)) for name in names)
-    if step is None or steps is None or steps <= 0:
-        return None
-    if episode is None or episodes is None or episodes <= 0:
-        return 100 * step / steps
-    return 100 * ((max(episode, 1) - 1) * steps + step) / (episodes * steps)
 
 
 class JobFiles:

@@ -33,17 +33,6 @@ def dumps(value: Any) -> bytes:
         return orjson.dumps(_clean(value, 0))
 
 
-def finite(value: Any) -> float | None:
-    """The number, or None when it is no finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _clean(value: Any, depth: int) -> Any:
     if depth > MAX_DEPTH:
         return "(nested too deep)"

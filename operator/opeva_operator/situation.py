@@ -28,12 +28,13 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """The signs of life that a running job gives."""
+    """The signs of life that a running job gives; `silent_for` counts only what may be held against it."""
 
     progress: Progress | None = None
     silent_for: timedelta = timedelta(0)
     is_stalled: bool = False
     words: str = ""
+    last_sign: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

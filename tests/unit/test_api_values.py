@@ -1,4 +1,4 @@
-"""The pure parts of the API: mended JSON, percentages, YAML that means what was sent, links, small memories."""
+"""The pure parts of the API: mended JSON, YAML that means what was sent, links, small memories."""
 
 import json
 from datetime import UTC, datetime
@@ -9,11 +9,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opeva_api.jobfiles import percent_of
 from opeva_api.logfiles import Cleaner
 from opeva_api.mlflow import is_public, run_url
 from opeva_api.recent import Recent
-from opeva_api.sanitise import MAX_DEPTH, dumps, finite, loads_lenient, sanitised
+from opeva_api.sanitise import MAX_DEPTH, dumps, loads_lenient, sanitised
 from opeva_api.spectext import NotWritable, write_spec
 from opeva_specs.parse import SpecInvalid
 
@@ -74,22 +73,6 @@ def test_a_value_nested_too_deep_is_cut_not_fatal() -> None:
 def test_good_values_are_left_as_they_are() -> None:
     value = {"a": [1, 0.5, True, "x", {"b": []}], "c": {}}
     assert sanitised(value) == value
-
-
-@given(
-    st.dictionaries(
-        st.sampled_from("step total percent progress_pct progress step_current step_total".split()), ANYTHING
-    )
-)
-def test_a_percentage_lies_between_0_and_100_whatever_is_written(progress: dict[str, Any]) -> None:
-    assert 0 <= percent_of(progress) <= 100
-
-
-@pytest.mark.parametrize(
-    ("value", "number"), [(True, None), ("1", None), (float("nan"), None), (10**400, None), (2, 2.0)]
-)
-def test_only_finite_numbers_are_numbers(value: Any, number: float | None) -> None:
-    assert finite(value) == number
 
 
 # -- YAML ------------------------------------------------------------------------------------------------------------
