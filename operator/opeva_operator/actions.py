@@ -23,6 +23,7 @@ from opeva_operator.folders import Folders
 from opeva_operator.gate import Gatekeeper, pulling
 from opeva_operator.launch import container_name, container_spec
 from opeva_operator.pulls import Pulls
+from opeva_operator.pulse import Pulses
 from opeva_operator.refusals import Refusals, start_failure
 from opeva_operator.situation import (
     Accept,
@@ -76,6 +77,7 @@ class Actions:
         gatekeeper: Gatekeeper,
         pulls: Pulls,
         capture: Capture,
+        pulses: Pulses,
         clock: Callable[[], datetime],
         boot_id: Callable[[], str | None] = lambda: None,
     ) -> None:
@@ -83,7 +85,7 @@ class Actions:
         self._settings, self._instance, self._host_root = settings, instance, host_root
         self._engine, self._volume, self._specs = engine, volume, specs
         self._acceptance, self._gatekeeper, self._pulls = acceptance, gatekeeper, pulls
-        self._capture, self._clock = capture, clock
+        self._capture, self._pulses, self._clock = capture, pulses, clock
         self._folders = Folders(volume)
         self._statuses, self._controls, self._events = StatusStore(volume), ControlStore(volume), EventLog(volume)
         self._refusals = Refusals(settings.start_timeout_seconds, clock)
@@ -233,7 +235,10 @@ class Actions:
     def _conclude(self, name: str, status: JobStatus, container: Container) -> JobStatus:
         evidence = self._complete_log(name, container)
         status = self.with_digest(status, container)
-        return outcome.judged(status, container, self._end(status, container, evidence))
+        ended = outcome.judged(status, container, self._end(status, container, evidence))
+        progress = self._pulses.final(name, ended)
+        self._pulses.forget(name)
+        return outcome.reached(ended, progress)
 
     def _end(self, status: JobStatus, container: Container, evidence: tuple[str, ...]) -> outcome.End:
         is_odd = container.exit_code in (137, 143, 255) and not container.oom_killed

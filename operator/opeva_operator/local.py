@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from opeva_operator.gate import Gatekeeper
 from opeva_operator.imported import Importer
 from opeva_operator.lock import HolderLock
 from opeva_operator.pulls import Pulls
+from opeva_operator.pulse import Pulses
 from opeva_operator.reconciler import Parts, Reconciler
 from opeva_operator.roster import LOCAL, Roster
 from opeva_operator.specwatch import SpecWatch, is_held
@@ -93,15 +94,16 @@ class Operator:
         self._capture = Capture(self._engine, volume)
         pulls = Pulls(self._engine, self._queue.add, clock, settings.pull_timeout_seconds)
         gatekeeper = Gatekeeper(acceptance, self._engine, pulls, self._roster, volume, settings)
+        pulses = Pulses(volume, clock, timedelta(seconds=settings.stall_after_seconds))
         actions = Actions(
             settings=settings, instance=instance, host_root=self._host_root, engine=self._engine, volume=volume,
             specs=self._specs, acceptance=acceptance, gatekeeper=gatekeeper, pulls=pulls, capture=self._capture,
-            clock=clock,
+            pulses=pulses, clock=clock,
         )  # fmt: skip
         parts = Parts(
             settings=settings, instance=instance, engine=self._engine, specs=self._specs, statuses=self._statuses,
             controls=self._controls, events=EventLog(volume), roster=self._roster, queue=self._queue,
-            gatekeeper=gatekeeper, actions=actions, clock=clock,
+            gatekeeper=gatekeeper, actions=actions, pulses=pulses, clock=clock,
         )  # fmt: skip
         self._reconciler = Reconciler(parts)
         actions.expect, actions.forget = self._reconciler.expect, self._reconciler.forget

@@ -19,7 +19,7 @@ from opeva_specs.status import (
     rfc3339,
     with_conditions,
 )
-from opeva_specs.terms import Blocker
+from opeva_specs.terms import Blocker, Progress
 
 _SIGNALS = {130: "SIGINT", 134: "SIGABRT", 137: "SIGKILL", 139: "SIGSEGV", 143: "SIGTERM"}
 _INIT_REFUSED = "[FATAL tini ("  # Docker's process 1, when the command that it is to run cannot be run
@@ -269,6 +269,11 @@ def over(status: JobStatus, phase: Phase, reason: str, message: str, now: dateti
         retry_at=None,
     )
     return _copy(status, observed)
+
+
+def reached(status: JobStatus, progress: Progress | None) -> JobStatus:
+    """With how far the newest attempt came, if that is known."""
+    return status if progress is None else _with_attempt(status, progress=progress)
 
 
 def _with_attempt(status: JobStatus, **facts: object) -> JobStatus:

@@ -49,6 +49,7 @@ from opeva_specs.wanted import Absent, Present, Unsure
 
 UNKNOWN_WISH = timedelta(seconds=60)
 UNREACHABLE_RECHECK = timedelta(seconds=5)
+PULSE_EVERY = timedelta(seconds=10)
 KILL_RECHECK = timedelta(seconds=2)
 UNKILLABLE_RECHECK = timedelta(seconds=30)
 
@@ -224,7 +225,8 @@ def _running(s: Situation, status: JobStatus, found: Container) -> Plan:
     if found.state == "paused":
         status = _told(status, Phase.RUNNING, Reason.PAUSED, "somebody paused its container")
     amend = _amendment(s, status)
-    return Plan(status=status, action=amend, recheck_after=due_end(s, status))
+    due = due_end(s, status)
+    return Plan(status=status, action=amend, recheck_after=PULSE_EVERY if due is None else min(due, PULSE_EVERY))
 
 
 # -- what the files say --------------------------------------------------------------------------------------------

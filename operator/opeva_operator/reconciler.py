@@ -12,8 +12,9 @@ from opeva_operator.actions import Actions, LookAgain
 from opeva_operator.engine import Container, Engine, EngineError, EngineUnreachable
 from opeva_operator.gate import Gatekeeper
 from opeva_operator.launch import container_name
+from opeva_operator.pulse import Pulses
 from opeva_operator.roster import Roster
-from opeva_operator.situation import Action, Gate, Limits, Plan, Situation, Unreachable
+from opeva_operator.situation import Action, Beat, Gate, Limits, Plan, Situation, Unreachable
 from opeva_operator.specwatch import SpecWatch
 from opeva_operator.workqueue import WorkQueue
 from opeva_specs.settings import Settings
@@ -45,6 +46,7 @@ class Parts:
     queue: WorkQueue
     gatekeeper: Gatekeeper
     actions: Actions
+    pulses: Pulses
     clock: Callable[[], datetime]
 
 
@@ -173,10 +175,18 @@ class Reconciler:
             container=container,
             gate=gate,
             wish=self._wish(name),
+            beat=self._beat(name, status, container),
             limits=self._limits,
             is_held=is_held,
             is_rebuilt=is_rebuilt,
         )
+
+    def _beat(self, name: str, status: JobStatus | None, container: Found) -> Beat | None:
+        """The signs of life of a job that was started; None of others."""
+        is_live = isinstance(container, Container) and container.is_live
+        if status is None or not (is_live or isinstance(container, Unreachable)) or status.status.phase.is_terminal:
+            return None
+        return self._parts.pulses.look(name, status, is_live)
 
     def _act(self, name: str, plan: Plan, container: Found, done: Action | None) -> tuple[JobStatus | None, Found]:
         assert plan.action is not None
@@ -295,6 +305,7 @@ class Reconciler:
     def forget(self, name: str) -> None:
         """The job was deleted: nothing of it is known any more."""
         self._met.discard(name)
+        self._parts.pulses.forget(name)
         self._parts.roster.put(name, None)
 
     def describe(self) -> dict[str, object]:

@@ -80,14 +80,16 @@ class Roster:
     def put(self, name: str, status: JobStatus | None) -> None:
         """Take note of a job's new status; None forgets the job."""
         with self._lock:
-            self.changes += 1
             before = self._entries.pop(name, None)
+            if status is None:
+                self.changes += 1
             if before is not None:
                 self._by_source[before.source].discard(name)
                 if not self._by_source[before.source]:
                     del self._by_source[before.source]
             if status is not None:
                 entry = entry_of(status)
+                self.changes += entry != before
                 self._entries[name] = entry
                 self._by_source.setdefault(entry.source, set()).add(name)
             self._place(name, status)

@@ -37,6 +37,16 @@ def test_a_paused_run_keeps_no_deadline_waiting(site: Site) -> None:
     swept(site, "paused")
 
 
+def test_stalled(site: Site) -> None:
+    script = "for n in 1 2 3; do echo step $n; sleep 0.5; done; sleep 300"
+    site.run("silent", script, stallSeconds=3)
+    site.run("lively", "while :; do echo tick; sleep 0.5; done", stallSeconds=3)
+    told = site.until("silent", "Failed", "Stalled")
+    assert told.attempt["evidence"] == ["step 1", "step 2", "step 3"]
+    assert site.status("lively").phase == "Running"
+    swept(site, "silent")
+
+
 # -- retries ---------------------------------------------------------------------------------------------------------
 
 

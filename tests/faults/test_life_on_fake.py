@@ -8,6 +8,7 @@ from tests.unit.simulation import Simulation
 
 from opeva_operator.retries import FIRST_PAUSE, LONGEST_PAUSE, pause
 from opeva_operator.testing import FakeRun
+from opeva_specs.status import condition_of
 
 
 @pytest.fixture
@@ -291,6 +292,65 @@ def test_what_sigkill_does_not_end_gives_its_place_back_and_is_told_as_stopped_o
     s.engine.finish("a", 137)
     s.wait(2)
     assert (s.phase("a"), s.phase("b")) == ("Stopped StoppedByUser", "Running Running")
+
+
+def progress(s: Simulation, percent: float, name: str = "a") -> None:
+    (s.volume.jobs / name / "progress/progress.json").write_text(f'{{"percent": {percent}}}')
+
+
+def progressing(s: Simulation, name: str = "a") -> str:
+    """Whether the job is told to get on."""
+    told = condition_of(s.status(name), "Progressing")
+    assert told is not None
+    return told.status
+
+
+def test_a_run_that_falls_silent_is_told_so_and_goes_on(s: Simulation) -> None:
+    live(s)
+    for step in range(30):
+        progress(s, step)
+        s.wait(10)
+    assert progressing(s) == "True"
+    s.wait(400)
+    assert (progressing(s), s.phase("a")) == ("False", "Running Running")
+    progress(s, 50)
+    s.wait(20)
+    assert progressing(s) == "True"
+
+
+def test_a_run_that_is_silent_for_longer_than_it_may_has_stalled(s: Simulation) -> None:
+    live(s, stallSeconds=120, backoffLimit=1)
+    for step in range(30):
+        progress(s, step)
+        s.wait(10)
+    assert s.phase("a") == "Running Running"
+    until(s, "a", "Queued BackOff", 200)
+    assert reasons(s) == ["Stalled"]
+    assert "stallSeconds: 120" in (s.status("a").status.attempts[0].message or "")
+
+
+def test_silence_while_the_engine_is_away_or_the_job_paused_is_no_stall(s: Simulation) -> None:
+    live(s, stallSeconds=120)
+    s.engine.pause("a")
+    s.wait(600)
+    s.engine.is_reachable = False
+    s.wait(600)
+    assert s.phase("a") == "Running Paused"
+
+
+def test_progress_is_told_in_the_status_and_stands_still_at_the_end(s: Simulation) -> None:
+    live(s)
+    progress(s, 40)
+    s.wait(20)
+    progress(s, 30)
+    s.wait(20)
+    told = s.status("a").status.attempts[0].progress
+    assert told is not None and told.percent == 40
+    progress(s, 60)
+    s.finish("a", 3)
+    s.wait(1)
+    told = s.status("a").status.attempts[0].progress
+    assert told is not None and (told.percent, told.eta_seconds) == (60, None)
 
 
 # -- the end of its files ------------------------------------------------------------------------------------------

@@ -224,14 +224,14 @@ def test_in_this_situation_this_is_next(seen: Situation, action: type | None, wo
 
 RECHECKS: list[Any] = [
     pytest.param(situation(running(), container(), present("d2", since=3)), 2, id="an edit settles"),
-    pytest.param(situation(running(), container(), absent(3)), 12, id="a deletion settles, and has its grace"),
+    pytest.param(situation(running(), container(), absent(8)), 7, id="a deletion settles, and has its grace"),
     pytest.param(situation(status(), None, absent(3)), 2, id="a queued one's deletion settles"),
     pytest.param(situation(with_intent(running(), intent(signaled=10)), container()), 20, id="what is left of grace"),
     pytest.param(situation(with_intent(running(), intent()), container()), 30, id="the whole grace"),
     pytest.param(situation(with_intent(running(), intent(signaled=99)), container()), 2, id="killed: soon again"),
     pytest.param(situation(running(), AWAY), 5, id="engine away"),
     pytest.param(situation(ended(), AWAY, present("d2")), 5, id="engine away, and another run is due"),
-    pytest.param(situation(running(), container()), None, id="nothing is due"),
+    pytest.param(situation(running(), container()), 10, id="nothing is due: its pulse"),
     pytest.param(situation(ended()), None, id="nothing is ever due"),
 ]
 
