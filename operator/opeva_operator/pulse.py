@@ -114,10 +114,12 @@ class Pulses:
         found = self._find(name)
         is_live = container_is_live and found is not None and _is_at_work(status)
         if before is None:
-            known, since = _begun(attempt, attempt.started_at, found or Found(), now, is_live), attempt.started_at
+            since = _on_our_clock(attempt.started_at, attempt)
+            known = _begun(attempt, since, found or Found(), now, is_live)
         else:
             step = stall.longest_step(self._stall_after, *_allowed(status))
-            known, since = _went_on(before, found or before.found, now, is_live, step), before.watch.looked_at
+            since = before.watch.looked_at
+            known = _went_on(before, found or before.found, now, is_live, step)
         if known.tries:
             known = self._with_reading(name, known, since, now)
         if attempt.engine_state == "paused":
@@ -139,7 +141,8 @@ class Pulses:
         is_finished = status.status.phase is Phase.FINISHED
         if reading is None or found is None or found.progress is None:
             return pace.ended(told, None, None, is_finished=is_finished)
-        at = stall.within(found.progress.at, attempt.started_at, attempt.finished_at or self._clock())
+        end = _on_our_clock(attempt.finished_at, attempt) if attempt.finished_at else self._clock()
+        at = stall.within(found.progress.at, _on_our_clock(attempt.started_at, attempt), end)
         return pace.ended(told, reading.percent, at, is_finished=is_finished)
 
     def _of(self, name: str, attempt: Attempt) -> _Known | None:
@@ -213,6 +216,11 @@ def _not_started(attempt: Attempt | None, queued_at: datetime) -> Beat:
         words="it has not started yet",
         last_sign=attempt.queued_at if attempt else queued_at,
     )
+
+
+def _on_our_clock(at: datetime, attempt: Attempt) -> datetime:
+    """When the engine says it was; an attempt keeps how far the engine's clock was before ours."""
+    return at - timedelta(seconds=attempt.clock_offset or 0)
 
 
 def _run(attempt: Attempt) -> Run:

@@ -344,6 +344,19 @@ def test_after_a_restart_the_files_times_are_the_last_sign_and_the_verdict_waits
     assert (beat.is_stalled, beat.silent_for) == (True, timedelta(seconds=3670))
 
 
+@pytest.mark.parametrize("offset", [7200, -7200], ids=["fast", "slow"])
+def test_the_engines_clock_is_not_ours(run: Run, offset: float) -> None:
+    of_engine = timedelta(seconds=offset)
+    run.facts(started_at=run.started_at + of_engine, clock_offset=offset)
+    assert run.look().last_sign == run.started_at
+    assert not run.silence(1790).is_stalled
+    assert run.silence(10).is_stalled
+    run.writes({"percent": 30})
+    written_at = run.clock()
+    run.facts(finished_at=written_at + of_engine + timedelta(seconds=1))
+    assert run.pulses.final("a", run.status) == Progress(percent=30, updated_at=written_at)
+
+
 def test_an_operator_that_slept_counts_nothing_of_it(run: Run) -> None:
     lively(run)
     assert run.look(3600).silent_for <= timedelta(seconds=30)
