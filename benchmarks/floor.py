@@ -15,7 +15,7 @@ from benchmarks.stage import IMAGE, Stage
 from opeva_operator import docker_json
 from opeva_operator.acceptance import Accepted
 from opeva_operator.launch import container_spec
-from opeva_operator.local import utc_now
+from opeva_operator.clock import wall_now
 from opeva_specs.model import SimulationJob
 from opeva_specs.status import Attempt
 
@@ -64,7 +64,7 @@ class Floor:
         accepted = Accepted(
             job=job, digest="floor", image=IMAGE, network=self._stage.network, args=tuple(args), job_name=name
         )
-        attempt = Attempt(generation=1, attempt=1, queued_at=utc_now())
+        attempt = Attempt(generation=1, attempt=1, queued_at=wall_now())
         instance, root = self._stage.floor_instance, str(self._stage.root)
         wanted = container_spec(accepted, attempt, self._stage.settings, instance, root, None)
         return wanted.name, docker_json.creation(wanted, instance)
