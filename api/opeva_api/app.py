@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = DocumentedAPI(
         title="OPEVA jobs",
         description=health.ABOUT,
-        version="0.1.0",
+        version="0.2.0",
         lifespan=lifespan,
         redirect_slashes=False,
         middleware=[_cors(settings), Middleware(Edge, heart=services.heart)],
