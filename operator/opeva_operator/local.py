@@ -42,6 +42,7 @@ WORKERS = 8
 TICK = 1.0
 HEARTBEAT_EVERY = 2.0
 REGISTRY_EVERY = 5.0
+MOST_WAITING = 500  # waiting jobs that one full pass looks at
 
 
 class Operator:
@@ -234,7 +235,8 @@ class Operator:
         self._specs.guard()
         self._engine_watch.list_containers()
         self._import()
-        for name in self._roster.active() | set(self._controls.names()) | self._changed_behind_us():
+        due = self._roster.due(MOST_WAITING) | set(self._roster.front())
+        for name in due | set(self._controls.names()) | self._changed_behind_us():
             self._queue.add(name)
 
     def _changed_behind_us(self) -> set[str]:

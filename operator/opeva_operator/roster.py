@@ -1,6 +1,7 @@
 """Roster: what must be known of every job at every moment, small enough for tens of thousands of them."""
 
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,6 +76,7 @@ class Roster:
         self._by_source: dict[str, set[str]] = {}
         self._claims: dict[str, Claim] = {}  # of every queued job, in the line or beside it
         self._occupied: set[str] = set()
+        self._last_due = ""
         self.changes = 0  # counts what was put in, for those who write it all down
 
     def put(self, name: str, status: JobStatus | None) -> None:
@@ -205,6 +207,18 @@ class Roster:
         """Names of the jobs that have not ended."""
         with self._lock:
             return self._occupied | set(self._claims)
+
+    def due(self, most: int) -> set[str]:
+        """Names for a full pass: all that were started, and in turn so many of those that wait.
+
+        Whatever a waiting job waits for wakes it; thousands of them need not be looked at every time to be sure.
+        """
+        with self._lock:
+            waiting = sorted(self._claims)
+            start = bisect_right(waiting, self._last_due)
+            chosen = (waiting[start:] + waiting[:start])[:most]
+            self._last_due = chosen[-1] if chosen else ""
+            return self._occupied | set(chosen)
 
     def blocked(self) -> set[str]:
         """Names of the queued jobs that wait for something else than their turn."""

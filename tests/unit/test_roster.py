@@ -159,3 +159,12 @@ def test_only_what_has_ended_beside_its_file_is_calm(
     roster.put("a", changed(told, status=changed(told.status, conditions=with_conditions((), found))))
     entry = roster.get("a")
     assert entry is not None and entry.is_calm is is_calm
+
+
+def test_a_full_pass_looks_at_all_that_run_and_in_turn_at_those_that_wait(roster: Roster) -> None:
+    roster.put("runs", running())
+    for number in range(5):
+        roster.put(f"w{number}", queued(number))
+    passes = [roster.due(2) for _ in range(3)]
+    assert all("runs" in names and len(names) == 3 for names in passes)
+    assert set().union(*passes) == {"runs", *(f"w{number}" for number in range(5))}
