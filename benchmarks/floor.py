@@ -14,8 +14,8 @@ from benchmarks.report import Figure, median_of
 from benchmarks.stage import IMAGE, Stage
 from opeva_operator import docker_json
 from opeva_operator.acceptance import Accepted
-from opeva_operator.launch import container_spec
 from opeva_operator.clock import wall_now
+from opeva_operator.launch import container_spec
 from opeva_specs.model import SimulationJob
 from opeva_specs.status import Attempt
 

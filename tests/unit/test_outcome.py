@@ -1,5 +1,6 @@
 """How an ended container is judged: by the engine's facts and by what was recorded before it ended."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -122,3 +123,24 @@ def test_an_end_closes_no_attempt_of_another_generation() -> None:
         outcome.failed(before, Reason.START_FAILED, "no", outcome.End(now=NOW)).status.attempts[0].reason
         == Reason.COMPLETED
     )
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"host_rebooted": True, "engine_restarted": True}, Reason.HOST_REBOOT),
+        ({"engine_restarted": True}, Reason.ENGINE_RESTART),
+        ({}, Reason.EXIT_NON_ZERO),
+    ],
+)
+def test_a_reboot_of_the_host_is_told_apart_from_a_restart_of_the_engine(facts: dict[str, Any], reason: Reason) -> None:
+    assert judged(running(), exited(255), **facts).status.reason == reason
+
+
+def test_a_stop_is_judged_by_one_clock() -> None:
+    """The engine's is an hour behind ours."""
+    stopped = with_intent(running(), intent(signaled=10))
+    found = exited(143, finished_at=ago(3600 + 5))
+    assert judged(stopped, found, clock_offset=timedelta(hours=-1)).status.phase is Phase.STOPPED
+    early = exited(3, finished_at=ago(3600 + 15))
+    assert judged(stopped, early, clock_offset=timedelta(hours=-1)).status.reason == Reason.EXIT_NON_ZERO
