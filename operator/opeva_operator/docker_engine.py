@@ -7,7 +7,6 @@ silent or are closed.
 import contextlib
 import json
 import os
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,54 +18,67 @@ import urllib3
 from docker import auth, errors
 from docker.utils import kwargs_from_env, parse_repository_tag
 
-from . import docker_json
-from .docker_streams import FrameStream, JsonEvents, Source, lines
+from opeva_specs.hostsfile import LOCAL, HostEntry
+
+from . import docker_json, docker_probe
+from .docker_answers import kind_of_answer, root_cause
+from .docker_streams import FrameStream, JsonEvents, Source, first_error, lines
 from .engine import (
     INSTANCE,
+    JOB,
     Container,
     ContainerGone,
     ContainerSpec,
     EngineError,
+    EngineInfo,
     EngineUnreachable,
     EventStream,
     ImageMissing,
+    ImageTag,
     LogStream,
-    NameTaken,
-    NetworkNotFound,
+    PathMissing,
     PullFailed,
 )
+from .ssh_tunnel import SshTunnel
 
 CONNECTIONS = 32
 SILENCE_SECONDS = 60.0  # a frozen engine and one without news look alike: end the stream, the caller looks
-EVENTS_KEPT = 256  # how many of its last events an engine can tell again
 ACTIONS = ("create", "start", "die", "oom", "destroy", "pause", "unpause", "rename")
 
+HERE = HostEntry(name=LOCAL)
 _BROKEN = (OSError, urllib3.exceptions.HTTPError, requests.RequestException)
 
 
 class DockerEngine:
-    """One Docker Engine, seen by one instance; it connects at the first call, so it can be made while none answers."""
+    """One Docker Engine, seen by one instance; it connects at the first call, so it can be made while none answers.
 
-    def __init__(self, instance: str, *, docker_host: str | None = None, timeout_seconds: float = 30.0) -> None:
+    It is where the entry `at` of a hosts file says, else at `docker_host`, else where the docker command finds it.
+    """
+
+    def __init__(
+        self, instance: str, *, docker_host: str | None = None, timeout_seconds: float = 30.0, at: HostEntry = HERE
+    ) -> None:
         self._instance, self._ours = instance, f"{INSTANCE}={instance}"
-        self._docker_host, self._timeout_seconds = docker_host, timeout_seconds
+        self._tls, self._timeout_seconds = at.tls, timeout_seconds
+        url = at.url or docker_host or os.environ.get("DOCKER_HOST", "")
+        self._environ = {**({} if at.url else os.environ), "DOCKER_HOST": url}
+        self._tunnel = SshTunnel(url, at.ssh) if url.startswith("ssh://") else None
         self._connecting = threading.Lock()
         self._connected: docker.APIClient | None = None
 
     @property
     def _client(self) -> docker.APIClient:
         with self._connecting:
+            if self._tunnel is not None:
+                self._environ["DOCKER_HOST"] = f"unix://{self._tunnel.ensure()}"
             self._connected = self._connected or self._connect()
             return self._connected
 
     def _connect(self) -> docker.APIClient:
-        given = {} if self._docker_host is None else {"DOCKER_HOST": self._docker_host}
-        return docker.APIClient(
-            version="auto",
-            timeout=self._timeout_seconds,  # type: ignore[arg-type]
-            max_pool_size=CONNECTIONS,
-            **kwargs_from_env({**os.environ, **given}),
-        )
+        given: dict[str, Any] = {**kwargs_from_env(self._environ), "timeout": self._timeout_seconds}
+        if self._tls is not None:
+            given["tls"] = docker.tls.TLSConfig((self._tls.cert, self._tls.key), ca_cert=self._tls.ca, verify=True)
+        return docker.APIClient(version="auto", max_pool_size=CONNECTIONS, **given)
 
     def close(self) -> None:
         """Give the connections back; the next call makes new ones."""
@@ -74,16 +86,39 @@ class DockerEngine:
             if self._connected is not None:
                 self._connected.close()
                 self._connected = None
+            if self._tunnel is not None:
+                self._tunnel.close()
 
     def ping(self) -> None:
         """Return when the engine answers; raise EngineUnreachable otherwise."""
         with translated("reach the engine"):
             self._client.ping()
 
+    def info(self) -> EngineInfo:
+        """What the engine tells of itself and its machine."""
+        with translated("ask the engine about itself"):
+            return docker_json.engine_info(self._client.info())
+
+    def read_file(self, folder: str, path: str) -> bytes | None:
+        """A small file in a folder of the engine's host; None: there is no such folder or file."""
+        name = docker_probe.container_name(self._instance)
+        self.remove(name)  # from before a crash
+        try:
+            with translated(f"look into {folder} on the engine's host"):
+                if self.image_digest(docker_probe.IMAGE) is None:
+                    self._client.import_image_from_data(docker_probe.EMPTY_TAR, *docker_probe.IMAGE.split(":"))
+                body = docker_probe.creation(self._instance, folder)
+                self._client.create_container_from_config(body, name)  # type: ignore[no-untyped-call]
+                return docker_probe.content(self._client.get_archive(name, f"{docker_probe.FOLDER}/{path}")[0])
+        except PathMissing:
+            return None
+        finally:
+            self.remove(name)
+
     def list(self) -> list[Container]:
         """Every container of this instance, from one listing."""
         with translated("list containers"):
-            rows = self._client.containers(all=True, filters={"label": self._ours})
+            rows = self._client.containers(all=True, filters={"label": [self._ours, JOB]})
             return [docker_json.from_listing(row, self._instance) for row in rows]
 
     def find(self, name: str) -> Container | None:
@@ -139,6 +174,11 @@ class DockerEngine:
         except ImageMissing:
             return None
 
+    def images(self) -> Sequence[ImageTag]:
+        """Every name of an image on this host."""
+        with translated("list images"):
+            return [tag for row in self._client.images() for tag in docker_json.image_tags(row)]
+
     def pull(self, image: str, timeout_seconds: float) -> None:
         """Fetch the image (`latest` when no tag is named); the deadline is kept whatever the registry does."""
         repository, tag = parse_repository_tag(image)
@@ -169,15 +209,8 @@ class DockerEngine:
         return {"X-Registry-Auth": header} if header else {}
 
     def _follow_pull(self, image: str, source: Source, timeout_seconds: float) -> None:
-        deadline = threading.Timer(timeout_seconds, source.close)
-        deadline.start()
-        try:
-            for line in lines(source):
-                if words := json.loads(line).get("error"):
-                    raise _pull_failed(image, words)
-        finally:
-            deadline.cancel()
-            source.close()
+        if words := first_error(source, timeout_seconds):
+            raise _pull_failed(image, words)
         if not source.is_complete:
             self.ping()  # an engine that died in the middle tells nothing about the image
             raise _pull_failed(image, f"not here after {timeout_seconds:g} s")
@@ -214,7 +247,7 @@ class DockerEngine:
 
     def events(self) -> EventStream:
         """Events of this instance's containers from now on; ends after a minute of silence."""
-        filters = {"label": [self._ours], "type": ["container"], "event": [*ACTIONS]}
+        filters = {"label": [self._ours, JOB], "type": ["container"], "event": [*ACTIONS]}
         with translated("watch events"):
             return JsonEvents(self._open("/events", {"filters": json.dumps(filters)}, SILENCE_SECONDS))
 
@@ -235,9 +268,7 @@ class DockerEngine:
         params = {"since": "0", "until": docker_json.since_parameter(self._client.info()["SystemTime"])}
         kept = self._client.get(self._url("/events"), params=params, timeout=self._timeout_seconds)
         _raise_for_status(kept)
-        known = [json.loads(line) for line in lines([kept.content])]
-        has_start = any(event["Action"] == "start" and event["Actor"]["ID"] == container.id for event in known)
-        return len(known) < EVENTS_KEPT and not has_start
+        return docker_json.lacks_start(lines([kept.content]), container.id)
 
     def host_path(self, path: str) -> str | None:
         """If this process runs in a container of this engine: the host's path of what is mounted at `path`."""
@@ -277,49 +308,18 @@ def translated(doing: str) -> Iterator[None]:
 def engine_error(error: Exception, doing: str) -> EngineError:
     """The error of ours that says what is known after this one."""
     if isinstance(error, errors.APIError):
-        return _kind_of_answer(error)(f"cannot {doing}: {_words(error)}")
+        return kind_of_answer(error.status_code or 500, _words(error))(f"cannot {doing}: {_words(error)}")
     if isinstance(error, _MISUSED):
         return EngineError(f"cannot {doing}: {error}")
-    return EngineUnreachable(f"cannot {doing}: {_root_cause(error)}")
+    return EngineUnreachable(f"cannot {doing}: {root_cause(error)}")
 
 
 # The library refused by itself: to wait for the engine would be in vain.
 _MISUSED = (errors.InvalidRepository, errors.InvalidArgument, errors.DeprecatedMethod, errors.NullResource)
 
 
-def _kind_of_answer(error: errors.APIError) -> type[EngineError]:
-    status, words = error.status_code or 500, _words(error).lower()
-    if status >= 500:
-        return EngineUnreachable
-    for at, sign, kind in _ANSWERS:
-        if status == at and re.search(sign, words):
-            return kind
-    return EngineError
-
-
-# Docker's status alone does not say what is missing: a creation's 404 may be the image, a start's the network.
-_ANSWERS: tuple[tuple[int, str, type[EngineError]], ...] = (
-    (404, r"no such image|image not known", ImageMissing),
-    (404, r"no such container", ContainerGone),
-    (404, r"network .*not found|no such network", NetworkNotFound),
-    (400, r"network .* is ambiguous", NetworkNotFound),  # to ensure it again makes it one
-    (409, r"name .*already in use", NameTaken),
-    (409, r"marked for removal", ContainerGone),
-)
-
-
 def _words(error: errors.APIError) -> str:
     return str(error.explanation or error).strip()
-
-
-def _root_cause(error: BaseException) -> str:
-    """The system's own words, which the libraries wrap several times."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.strerror:
-            return seen.strerror
-        seen = seen.__cause__ or seen.__context__
-    return str(error)
 
 
 def _raise_for_status(response: requests.Response) -> None:

@@ -3,12 +3,14 @@
 ContainerSpec -> body of a creation        inspection, row of a listing -> Container
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+from .docker_probe import IMAGE
 from .engine import (
     ATTEMPT,
     DIGEST,
@@ -17,6 +19,8 @@ from .engine import (
     JOB,
     Container,
     ContainerSpec,
+    EngineInfo,
+    ImageTag,
     Mount,
     PullKind,
 )
@@ -170,6 +174,51 @@ def _time_parts(text: str) -> tuple[str, str, str]:
     if match is None:
         raise ValueError(f"cannot read {text!r} as a time: Docker writes RFC 3339, like 2026-01-31T09:00:00.123456789Z")
     return match[1], (match[2] or "").ljust(9, "0"), match[3].replace("Z", "+00:00")
+
+
+EVENTS_KEPT = 256  # how many of its last events an engine can tell again
+
+
+def lacks_start(lines: Iterable[bytes], container_id: str) -> bool:
+    """Whether these are all events of an engine since it started, and that container's start is not among them."""
+    known = [json.loads(line) for line in lines]
+    has_start = any(event["Action"] == "start" and event["Actor"]["ID"] == container_id for event in known)
+    return len(known) < EVENTS_KEPT and not has_start
+
+
+_GPU = re.compile(r"nvidia\.com/gpu=\d+")  # each has names of other kinds too
+
+
+def engine_info(found: Mapping[str, Any]) -> EngineInfo:
+    """What matters of Docker's words about itself; GPUs are those it can hand out by their numbers."""
+    devices = found.get("DiscoveredDevices") or ()
+    at = instant(found["SystemTime"])
+    if at is None:
+        raise ValueError("the engine's clock says that it is never")
+    return EngineInfo(
+        id=str(found["ID"]),
+        cpus=int(found["NCPU"]),
+        memory=int(found["MemTotal"]),
+        gpus=sum(1 for device in devices if _GPU.fullmatch(str(device.get("ID")))),
+        at=at,
+        version=str(found.get("ServerVersion", "")),
+        system=str(found.get("OperatingSystem", "")),
+    )
+
+
+def image_tags(row: Mapping[str, Any]) -> list[ImageTag]:
+    """The names of one row of a listing of images, but not of the one that probes are made of."""
+    digests = {repository_of(known): str(known) for known in row.get("RepoDigests") or ()}
+    return [
+        ImageTag(
+            name=name,
+            id=row["Id"],
+            digest=digests.get(repository_of(name)),
+            created_at=datetime.fromtimestamp(row["Created"], UTC),
+        )
+        for name in row.get("RepoTags") or ()
+        if name not in ("<none>:<none>", IMAGE)
+    ]
 
 
 def resolved_digest(image: str, found: Mapping[str, Any]) -> str:

@@ -105,6 +105,20 @@ class JsonEvents:
         self._source.close()
 
 
+def first_error(source: Source, timeout_seconds: float) -> str | None:
+    """What the lines of a pull complain of; they are read until their end, or until that time is over."""
+    deadline = threading.Timer(timeout_seconds, source.close)
+    deadline.start()
+    try:
+        for line in lines(source):
+            if words := json.loads(line).get("error"):
+                return str(words)
+        return None
+    finally:
+        deadline.cancel()
+        source.close()
+
+
 def frames(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The payloads of whole frames; half a frame at the end is dropped, the next reader gets it whole."""
     held = bytearray()

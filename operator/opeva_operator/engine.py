@@ -9,11 +9,12 @@ EngineError                the engine was asked and refused; the message is its 
  ├─ ImageMissing           there is no such image on this host
  ├─ NameTaken              a container of that name exists already
  ├─ NetworkNotFound        there is no such network
+ ├─ PathMissing            there is no such file or folder on the host
  ├─ ContainerGone          the container does not exist any more
  └─ PullFailed             the image cannot be had; `kind` is "not found", "unauthorised" or "unreachable"
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -24,6 +25,7 @@ JOB = LABEL + "job"
 GENERATION = LABEL + "generation"
 ATTEMPT = LABEL + "attempt"
 DIGEST = LABEL + "digest"
+PROBE = LABEL + "probe"  # a container that looks at the shared volume, and is no job's
 
 PullKind = Literal["not found", "unauthorised", "unreachable"]
 
@@ -46,6 +48,10 @@ class NameTaken(EngineError):
 
 class NetworkNotFound(EngineError):
     """There is no such network."""
+
+
+class PathMissing(EngineError):
+    """There is no such file or folder on the engine's host."""
 
 
 class ContainerGone(EngineError):
@@ -105,6 +111,7 @@ class Container:
     digest: str
     state: str
     is_ours: bool = True
+    host: str = "local"
     started_at: datetime | None = None
     finished_at: datetime | None = None
     exit_code: int | None = None
@@ -123,6 +130,29 @@ class Container:
     def has_ended(self) -> bool:
         """Whether it ran and is over: never started is not ended."""
         return self.state in ("exited", "dead", "removing") and self.started_at is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What an engine tells of itself and its machine; `id` is its own, `at` is what its clock said."""
+
+    id: str
+    cpus: int
+    memory: int
+    gpus: int
+    at: datetime
+    version: str = ""
+    system: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageTag:
+    """A name of an image on a host; `digest` is `repo@sha256:…` if it came from a registry under that name."""
+
+    name: str
+    id: str
+    digest: str | None
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +191,12 @@ class Engine(Protocol):
     def ping(self) -> None:
         """Return when the engine answers; raise EngineUnreachable otherwise."""
 
+    def info(self) -> EngineInfo:
+        """What the engine tells of itself and its machine."""
+
+    def read_file(self, folder: str, path: str) -> bytes | None:
+        """A small file in a folder of the engine's host, as a container there sees it; None: no such folder or file."""
+
     def list(self) -> list[Container]:
         """Every container of this instance, complete (from one listing: times and exit codes may be missing)."""
 
@@ -184,6 +220,9 @@ class Engine(Protocol):
 
     def image_digest(self, image: str) -> str | None:
         """What the reference means on this host now (`repo@sha256:…`, else the image id); None if it is not here."""
+
+    def images(self) -> Sequence[ImageTag]:
+        """Every name of an image on this host."""
 
     def pull(self, image: str, timeout_seconds: float) -> None:
         """Fetch the image; raises PullFailed (kind "unreachable" also when the deadline passes)."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from .engine import Container, ContainerSpec, EngineEvent, LogEntry
+from .engine import Container, ContainerSpec, EngineEvent, EngineInfo, LogEntry
 
 Clock = Callable[[], datetime]
 
@@ -63,6 +63,8 @@ class FakeHost:
         self.networks: set[str] = {"bridge", "host", "none"}
         self.streams: list[FakeEvents] = []
         self.boots = 1
+        self.info = EngineInfo(id="fake", cpus=64, memory=2**40, gpus=0, at=clock(), version="fake")
+        self.clock_offset = timedelta(0)
         self._made = 0
         self._last_ns = 0
 

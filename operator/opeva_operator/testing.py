@@ -12,17 +12,20 @@
 import contextlib
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from signal import Signals
 
 from .engine import (
     Container,
     ContainerGone,
     ContainerSpec,
+    EngineInfo,
     EngineUnreachable,
     EventStream,
     ImageMissing,
+    ImageTag,
     LogStream,
     NameTaken,
     NetworkNotFound,
@@ -174,6 +177,18 @@ class FakeEngine:
         with self._asked("ping"):
             pass
 
+    def info(self) -> EngineInfo:
+        """What the test put into `host.info`, with the fake host's time."""
+        with self._asked("info"):
+            return replace(self.host.info, at=self.host.clock() + self.host.clock_offset)
+
+    def read_file(self, folder: str, path: str) -> bytes | None:
+        """A file of this very machine, so that a fake host shares real volumes; `host_paths` are followed back."""
+        with self._asked("read_file", folder, path):
+            here = next((inside for inside, outside in self.host_paths.items() if outside == folder), folder)
+            file = Path(here) / path
+            return file.read_bytes() if file.is_file() else None
+
     def list(self) -> list[Container]:
         """Every container of this instance; like Docker's listing without times and exit codes."""
         with self._asked("list"):
@@ -236,6 +251,15 @@ class FakeEngine:
         """What the reference means on this host now."""
         with self._asked("image_digest", image):
             return self.host.images.get(tagged(image))
+
+    def images(self) -> Sequence[ImageTag]:
+        """Every name of an image on this host; what came from the registry has a digest."""
+        with self._asked("images"):
+            at = self.host.clock()
+            return [
+                ImageTag(name=name, id=found, digest=found if name in self.host.registry else None, created_at=at)
+                for name, found in self.host.images.items()
+            ]
 
     def pull(self, image: str, timeout_seconds: float) -> None:
         """Fetch the image from the registry that the test filled."""
