@@ -181,6 +181,7 @@ def adopted(name: str, found: Container, before: JobStatus | None, now: datetime
         attempt=found.attempt,
         container_id=found.id,
         image=found.image or None,
+        host=found.host,
         queued_at=found.started_at or now,
         created_at=found.started_at or now,
         started_at=found.started_at,
@@ -189,7 +190,7 @@ def adopted(name: str, found: Container, before: JobStatus | None, now: datetime
     generation = Generation(generation=found.generation, digest=found.digest, accepted_at=now, reruns=reruns)
     meta = Meta(name=name, generation=found.generation, digest=found.digest, source="")
     if before is None:
-        observed = Observed(phase=Phase.STARTING, reason=Reason.STARTING, queued_at=now)
+        observed = Observed(phase=Phase.STARTING, reason=Reason.STARTING, queued_at=now, host=found.host)
     else:
         meta = changed(before.metadata, generation=found.generation, digest=found.digest)
         observed = changed(before.status, phase=Phase.STARTING, reason=Reason.STARTING, intent=None, finished_at=None)

@@ -8,11 +8,9 @@ from datetime import datetime
 
 from opeva_operator import outcome
 from opeva_operator.acceptance import Acceptance, Accepted, adopted, restored
-from opeva_operator.capture import Capture
 from opeva_operator.engine import (
     Container,
     ContainerGone,
-    Engine,
     EngineError,
     EngineUnreachable,
     ImageMissing,
@@ -21,8 +19,8 @@ from opeva_operator.engine import (
 )
 from opeva_operator.folders import Folders
 from opeva_operator.gate import Gatekeeper, pulling
+from opeva_operator.hosts import Host, Hosts
 from opeva_operator.launch import container_name, container_spec
-from opeva_operator.pulls import Pulls
 from opeva_operator.pulse import Pulses
 from opeva_operator.refusals import Refusals, start_failure
 from opeva_operator.situation import (
@@ -69,27 +67,21 @@ class Actions:
         *,
         settings: Settings,
         instance: str,
-        host_root: Callable[[], str],
-        engine: Engine,
+        hosts: Hosts,
         volume: SharedVolume,
         specs: SpecWatch,
         acceptance: Acceptance,
         gatekeeper: Gatekeeper,
-        pulls: Pulls,
-        capture: Capture,
         pulses: Pulses,
         clock: Callable[[], datetime],
-        boot_id: Callable[[], str | None] = lambda: None,
     ) -> None:
-        self._boot_id = boot_id
-        self._settings, self._instance, self._host_root = settings, instance, host_root
-        self._engine, self._volume, self._specs = engine, volume, specs
-        self._acceptance, self._gatekeeper, self._pulls = acceptance, gatekeeper, pulls
-        self._capture, self._pulses, self._clock = capture, pulses, clock
+        self._settings, self._instance, self._hosts = settings, instance, hosts
+        self._volume, self._specs = volume, specs
+        self._acceptance, self._gatekeeper = acceptance, gatekeeper
+        self._pulses, self._clock = pulses, clock
         self._folders = Folders(volume)
         self._statuses, self._controls, self._events = StatusStore(volume), ControlStore(volume), EventLog(volume)
         self._refusals = Refusals(settings.start_timeout_seconds, clock)
-        self.expect: Callable[[str], None] = lambda name: None
         self.forget: Callable[[str], None] = lambda name: None
 
     @staticmethod
@@ -138,7 +130,7 @@ class Actions:
                 self._signal(container, signal)
                 return status
             case Remove(container):
-                self._engine.remove(container.id)
+                self._hosts.of_container(container).engine.remove(container.id)
                 return status
             case Delete():
                 return self._delete(name, status)
@@ -147,7 +139,13 @@ class Actions:
 
     def follow(self, name: str, container: Container) -> None:
         """Write along what the container says."""
-        self._capture.follow(name, container.id)
+        self._hosts.of_container(container).capture.follow(name, container.id)
+
+    def _host(self, status: JobStatus) -> Host:
+        host = self._hosts.of(status)
+        if host is None:
+            raise EngineUnreachable(f"there is no host {status.status.host!r} any more")
+        return host
 
     # -- beginning -----------------------------------------------------------------------------------------------
 
@@ -167,10 +165,11 @@ class Actions:
             previous = self._folders.prepare(accepted, status, attempt)
         except OSError as error:
             return self._refused(name, status, error, "its folder cannot be made ready")
-        wanted = container_spec(accepted, attempt, self._settings, self._instance, self._host_root(), previous)
-        self.expect(name)
+        host = self._host(status)
+        wanted = container_spec(accepted, attempt, self._settings, self._instance, host.root(), previous)
+        host.expect(name)
         try:
-            container_id = self._engine.create(wanted)
+            container_id = host.engine.create(wanted)
         except NameTaken:
             return status  # ours from before a crash, or a stranger's: the next look tells
         except ImageMissing:
@@ -182,12 +181,13 @@ class Actions:
         return self._start(name, status, container_id)
 
     def _start(self, name: str, status: JobStatus, container_id: str) -> JobStatus:
+        engine = self._host(status).engine
         try:
-            self._engine.start(container_id)
+            engine.start(container_id)
         except ContainerGone:
             return status
         except NetworkNotFound:
-            self._engine.remove(container_id)
+            engine.remove(container_id)
             accepted = self._acceptance.read(name)
             return self._without_network(status, accepted) if accepted else status
         except EngineError as error:
@@ -200,14 +200,14 @@ class Actions:
         if isinstance(error, EngineUnreachable | OSError):
             if not self._refusals.is_final(name):
                 raise error
-            self._engine.ping()  # an engine that does not answer at all has refused nothing
+            self._host(status).engine.ping()  # an engine that does not answer at all has refused nothing
         self._refusals.forget(name)
         words = f"{what}: {error}"
         if isinstance(error, OSError) and error.errno in _STORAGE:
             blocker = Blocker(kind=Reason.DISK_PRESSURE, message=words, unblocks="the volume can be written")
             return outcome.blocked(outcome.unopened(status), (blocker,))
         with contextlib.suppress(OSError):  # the status tells it as well
-            self._capture.note(name, words)
+            self._host(status).capture.note(name, words)
         return self._failed(status, start_failure(str(error)), words)
 
     def _failed(self, status: JobStatus, reason: Reason, words: str) -> JobStatus:
@@ -217,18 +217,18 @@ class Actions:
         if accepted.job.spec.image_pull_policy == "Never":
             words = f"the image {accepted.image!r} is not on this host, and imagePullPolicy is Never"
             return self._failed(status, Reason.IMAGE_PULL_FAILED, words)
-        flight = self._pulls.want(accepted.image, name)
+        flight = self._host(status).pulls.want(accepted.image, name)
         return outcome.blocked(outcome.unopened(status), (pulling(accepted.image, flight),))
 
     def _without_network(self, status: JobStatus, accepted: Accepted) -> JobStatus:
-        self._gatekeeper.forget_network(accepted.network)
+        self._gatekeeper.forget_network(self._host(status).name, accepted.network)
         return outcome.unopened(status)
 
     # -- ending --------------------------------------------------------------------------------------------------
 
     def _signal(self, container: Container, signal: str) -> None:
         try:
-            self._engine.signal(container.id, signal)
+            self._hosts.of_container(container).engine.signal(container.id, signal)
         except ContainerGone:
             return
 
@@ -242,24 +242,27 @@ class Actions:
 
     def _end(self, status: JobStatus, container: Container, evidence: tuple[str, ...]) -> outcome.End:
         is_odd = container.exit_code in (137, 143, 255) and not container.oom_killed
-        before, now = status.attempt.boot_id if status.attempt else None, self._boot_id()
+        host = self._hosts.of_container(container)
+        before, now = status.attempt.boot_id if status.attempt else None, host.boot_id()
         rebooted = is_odd and before is not None and now is not None and before != now
         return outcome.End(
             now=self._clock(),
             evidence=evidence,
             server_retries=self._settings.server_retries,
             host_rebooted=rebooted,
-            engine_restarted=is_odd and not rebooted and self._engine.restarted_since_start(container),
+            engine_restarted=is_odd and not rebooted and host.engine.restarted_since_start(container),
+            clock_offset=host.facts.clock_offset,
         )
 
     def _complete_log(self, name: str, container: Container) -> tuple[str, ...]:
         """The last lines of the log, once all of it is durable; what the engine refuses to show holds up no outcome."""
+        capture = self._hosts.of_container(container).capture
         try:
-            return self._capture.complete(name, container.id)
+            return capture.complete(name, container.id)
         except EngineUnreachable:
             raise
         except EngineError as error:
-            self._capture.note(name, f"[the rest of this log could not be read: {error}]")
+            capture.note(name, f"[the rest of this log could not be read: {error}]")
             return ()
 
     def with_digest(self, status: JobStatus, container: Container) -> JobStatus:
@@ -267,7 +270,8 @@ class Actions:
         attempt = status.attempt
         if attempt is None or attempt.image_digest is not None:
             return status
-        digest = self._engine.image_digest(container.image_id or container.image) or container.image_id
+        engine = self._hosts.of_container(container).engine
+        digest = engine.image_digest(container.image_id or container.image) or container.image_id
         attempts = tuple(changed(a, image_digest=digest) if a is attempt else a for a in status.status.attempts)
         updated: JobStatus = changed(status, status=changed(status.status, attempts=attempts))
         return updated

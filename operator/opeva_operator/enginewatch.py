@@ -6,48 +6,51 @@ import threading
 import time
 from collections.abc import Callable
 
-from opeva_operator.engine import Engine, EngineError
-from opeva_operator.reconciler import Reconciler
+from opeva_operator.engine import EngineError
+from opeva_operator.hosts import Host
 from opeva_operator.roster import Roster
 
 logger = logging.getLogger(__name__)
 
 PING_EVERY = 5.0
+LOOK_EVERY = 60.0
 LISTEN_EVERY = 1.0  # a stream that ends at once is not opened anew at once
 
 
 class EngineWatch:
-    """Two threads: one listens to events, one asks; a stream that ends or falls silent is followed by a new listing."""
+    """Two threads a host: one listens, one asks; a stream that ends or falls silent is followed by a new listing."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        reconciler: Reconciler,
-        roster: Roster,
-        wake: Callable[[str], None],
-        stopping: threading.Event,
-    ) -> None:
-        self._engine, self._reconciler, self._roster = engine, reconciler, roster
+    def __init__(self, host: Host, roster: Roster, wake: Callable[[str], None], stopping: threading.Event) -> None:
+        self._host, self._roster = host, roster
         self._wake, self._stopping = wake, stopping
+        self._looked_at = float("-inf")
         self.was_listed = False
 
     def list_containers(self) -> None:
-        """Have every job looked at that has a container."""
+        """Have every job looked at that has a container there."""
         try:
-            containers = self._reconciler.list_containers()
+            containers = self._host.list_containers()
+            if self._host.facts.unusable is not None:
+                self._look()
         except EngineError as error:
-            self._reconciler.lost_engine(error)
+            self._host.lost(error)
             return
         for container in containers:
             self._wake(container.job)
         self.was_listed = True
+
+    def _look(self) -> None:
+        """Learn about the host, but not all the time."""
+        if time.monotonic() - self._looked_at >= LOOK_EVERY or self._host.facts.info is None:
+            self._looked_at = time.monotonic()
+            self._host.look()
 
     def listen(self) -> None:
         """Follow the engine's events until it is time to stop."""
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                with contextlib.closing(self._engine.events()) as stream:
+                with contextlib.closing(self._host.engine.events()) as stream:
                     self.list_containers()  # what happened before the stream was open
                     for event in stream:
                         self._wake(event.job)
@@ -62,18 +65,23 @@ class EngineWatch:
     def ask(self) -> None:
         """Ask the engine from time to time whether it answers, until it is time to stop."""
         while not self._stopping.wait(PING_EVERY):
-            was_lost = self._reconciler.engine_trouble is not None
+            was_lost = self._host.trouble is not None
             try:
-                self._engine.ping()
+                self._host.engine.ping()
+                if was_lost:
+                    self._host.doubt()
+                    self._looked_at = float("-inf")
+                    self.list_containers()
+                else:
+                    self._host.answers()
+                    self._look()
+                    self._host.look_at_images(LOOK_EVERY)
             except EngineError as error:
-                self._reconciler.lost_engine(error)
+                self._host.lost(error)
                 if not was_lost:
                     self.wake_active()
-                continue
-            if was_lost:
-                self.list_containers()
 
     def wake_active(self) -> None:
-        """Have every job looked at that has not ended."""
-        for name in self._roster.active():
+        """Have every job of this host looked at that has not ended."""
+        for name in self._roster.active(self._host.name):
             self._wake(name)

@@ -4,6 +4,7 @@ import logging
 import os
 import uuid
 from collections.abc import Container
+from pathlib import Path
 
 import orjson
 
@@ -30,6 +31,14 @@ def identify(volume: SharedVolume) -> str:
     keep_copy(volume)
     volume.write("state/instance.json", orjson.dumps({"id": instance}), durable=True)
     return instance
+
+
+def host_boot_id() -> str | None:
+    """An id that this machine gets anew at each start; None where the system has no such thing."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
 
 
 def hand_over(volume: SharedVolume) -> None:

@@ -4,9 +4,10 @@ import threading
 from datetime import datetime
 
 from opeva_operator.acceptance import Acceptance, Accepted, ConfigMissing
-from opeva_operator.engine import Engine, EngineError
-from opeva_operator.pulls import Flight, Landed, Missed, Pulls
-from opeva_operator.roster import LOCAL, Roster
+from opeva_operator.engine import EngineError
+from opeva_operator.hosts import Host, Hosts
+from opeva_operator.pulls import Flight, Landed, Missed
+from opeva_operator.roster import Roster
 from opeva_operator.situation import Gate
 from opeva_specs import surroundings
 from opeva_specs.settings import Settings
@@ -21,15 +22,14 @@ class Gatekeeper:
     def __init__(
         self,
         acceptance: Acceptance,
-        engine: Engine,
-        pulls: Pulls,
+        hosts: Hosts,
         roster: Roster,
         volume: SharedVolume,
         settings: Settings,
     ) -> None:
-        self._acceptance, self._engine, self._pulls = acceptance, engine, pulls
+        self._acceptance, self._hosts = acceptance, hosts
         self._roster, self._volume, self._settings = roster, volume, settings
-        self._networks: set[str] = set()
+        self._networks: set[tuple[str, str]] = set()
         self._making = threading.Lock()
 
     def ask(
@@ -44,10 +44,11 @@ class Gatekeeper:
             words = "the record of its acceptance was lost: raise rerun in its spec to run it"
             return Gate(is_open=False, fails=Reason.START_FAILED, message=words), status
         found, status = self._config(name, accepted, status)
-        found += [b for b in (self._data_set(name, accepted), self._host(accepted), self._disk()) if b is not None]
-        if is_reachable:
-            found += [b for b in (self._network(accepted),) if b is not None]
-            image = self._image(name, accepted, status, may_want=may_enter and not found)
+        found += [b for b in (self._data_set(accepted), self._host(status), self._disk()) if b is not None]
+        host = self._hosts.get(status.status.host)
+        if host is not None and is_reachable:
+            found += [b for b in (self._network(host, accepted),) if b is not None]
+            image = self._image(host, name, accepted, status, may_want=may_enter and not found)
             if isinstance(image, Gate):
                 return image, status
             found += [image] if image is not None else []
@@ -59,9 +60,9 @@ class Gatekeeper:
             self._roster.block(name, True)
         return Gate(is_open=False, blockers=(*found, *self._roster.hindrances(name))), status
 
-    def forget_network(self, network: str) -> None:
-        """The engine says that it has no such network: ask again next time."""
-        self._networks.discard(network)
+    def forget_network(self, host: str, network: str) -> None:
+        """The host's engine says that it has no such network: ask again next time."""
+        self._networks.discard((host, network))
 
     def _config(self, name: str, accepted: Accepted, status: JobStatus) -> tuple[list[Blocker], JobStatus]:
         if not accepted.has_config or status.status.config_digest is not None:
@@ -71,44 +72,51 @@ class Gatekeeper:
             return [surroundings.config_missing(copied.message)], status
         return [], copied
 
-    def _data_set(self, name: str, accepted: Accepted) -> Blocker | None:
+    def _data_set(self, accepted: Accepted) -> Blocker | None:
         return surroundings.data_set_missing(self._volume, accepted.data_set) if accepted.data_set else None
 
-    def _host(self, accepted: Accepted) -> Blocker | None:
-        host = accepted.job.spec.target_host or LOCAL
-        return None if host == LOCAL else surroundings.host_unknown(host, [LOCAL])
+    def _host(self, status: JobStatus) -> Blocker | None:
+        name = status.status.host
+        host = self._hosts.get(name)
+        if host is None:
+            return surroundings.host_unknown(name, self._hosts.names())
+        if host.trouble is not None or host.facts.unusable is None:
+            return None  # whether it can be reached is looked at elsewhere
+        return surroundings.host_unusable(name, host.facts.unusable)
 
     def _disk(self) -> Blocker | None:
         return surroundings.disk_pressure(self._volume, self._settings.min_free_bytes)
 
-    def _network(self, accepted: Accepted) -> Blocker | None:
+    def _network(self, host: Host, accepted: Accepted) -> Blocker | None:
         network = accepted.network
-        if network in self._networks or network in ("none", "bridge"):
+        if (host.name, network) in self._networks or network in ("none", "bridge"):
             return None
         try:
             if network == self._settings.docker_network:
                 with self._making:  # Docker would make two of one name
-                    self._engine.ensure_network(network)
-            elif not self._engine.has_network(network):
+                    host.engine.ensure_network(network)
+            elif not host.engine.has_network(network):
                 words = f"there is no Docker network {network!r}: create it, or name another one"
                 return Blocker(kind=Reason.NETWORK_MISSING, message=words, unblocks=f"docker network create {network}")
         except EngineError as error:
             words = f"cannot look for its network: {error}"
             return Blocker(kind=Reason.ENGINE_UNREACHABLE, message=words, unblocks="the engine answers")
-        self._networks.add(network)
+        self._networks.add((host.name, network))
         return None
 
-    def _image(self, name: str, accepted: Accepted, status: JobStatus, *, may_want: bool) -> Blocker | Gate | None:
+    def _image(
+        self, host: Host, name: str, accepted: Accepted, status: JobStatus, *, may_want: bool
+    ) -> Blocker | Gate | None:
         policy = accepted.job.spec.image_pull_policy
-        result = self._pulls.result(accepted.image)
+        result = host.pulls.result(accepted.image)
         is_answer = _is_answer(result, name, status.status.retry_at or status.status.queued_at)
         if policy == "Always" and not is_answer and may_want:
-            result = self._pulls.want(accepted.image, name)
+            result = host.pulls.want(accepted.image, name)
         if isinstance(result, Missed) and is_answer and policy != "Never":
             return Gate(is_open=False, fails=Reason.IMAGE_PULL_FAILED, message=result.message)
         if isinstance(result, Flight) and (policy == "Always" or name in result.names):
             if may_want:
-                self._pulls.want(accepted.image, name)
+                host.pulls.want(accepted.image, name)
             return pulling(accepted.image, result)
         return None
 

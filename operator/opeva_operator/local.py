@@ -12,23 +12,24 @@ from typing import Any
 import opeva_operator.handlers  # noqa: F401 - importing them registers them
 from opeva_operator.acceptance import Acceptance
 from opeva_operator.actions import Actions
-from opeva_operator.capture import Capture
 from opeva_operator.clock import SteadyClock, wall_now
 from opeva_operator.engine import Engine, EngineError
 from opeva_operator.enginewatch import EngineWatch
+from opeva_operator.fleet import make_hosts
 from opeva_operator.folders import empty_trash
-from opeva_operator.founding import hand_over, identify, recorded_jobs
+from opeva_operator.founding import hand_over, host_boot_id, identify, recorded_jobs
 from opeva_operator.gate import Gatekeeper
+from opeva_operator.hosts import Surroundings
 from opeva_operator.imported import Importer
 from opeva_operator.lock import HolderLock
-from opeva_operator.pulls import Pulls
 from opeva_operator.pulse import Pulses
 from opeva_operator.reconciler import Parts, Reconciler
-from opeva_operator.roster import LOCAL, Roster
+from opeva_operator.roster import Roster
 from opeva_operator.specwatch import SpecWatch, is_held
 from opeva_operator.tell import Teller
 from opeva_operator.workqueue import WorkQueue
-from opeva_specs.admission import Capacity, Line
+from opeva_specs.admission import Line
+from opeva_specs.hostsfile import LOCAL, HostEntry, read_hosts
 from opeva_specs.settings import Settings
 from opeva_specs.specfiles import SpecStore, is_spec_file
 from opeva_specs.status import JobStatus
@@ -49,9 +50,15 @@ class Operator:
     """Everything that runs; `start` returns when the volume is held and the first look is under way."""
 
     def __init__(
-        self, settings: Settings, make_engine: Callable[[str], Engine], clock: Callable[[], datetime] | None = None
+        self,
+        settings: Settings,
+        make_engine: Callable[[str, HostEntry], Engine],
+        clock: Callable[[], datetime] | None = None,
+        boot_id: Callable[[], str | None] = host_boot_id,
     ) -> None:
+        self._boot_id = boot_id
         self._settings, self._clock = settings, clock or SteadyClock()
+        self._file = read_hosts(settings.hosts)
         self._wall = clock or wall_now  # what others compare with their own clocks
         self._volume = SharedVolume(settings.shared_data)
         self._make_engine = make_engine
@@ -83,40 +90,47 @@ class Operator:
     def _build(self, instance: str) -> None:
         """Every part, and who knows whom."""
         settings, volume, clock = self._settings, self._volume, self._clock
-        self._engine = self._make_engine(instance)
         self._queue = WorkQueue()
         line = Line({}, per_user=settings.max_jobs_per_user, max_bypass=settings.max_bypass)
         self._roster = Roster(line, settings.default_demand, self._queue.add)
-        self._roster.set_capacity(LOCAL, Capacity(jobs=settings.max_concurrent_jobs))
+        self._hosts = make_hosts(
+            self._file,
+            Surroundings(
+                settings=settings, instance=instance, volume=volume, clock=clock, wake=self._queue.add,
+                wake_all=self._wake_all, set_capacity=self._roster.set_capacity,
+            ),
+            self._make_engine, self._host_root, self._boot_id,
+        )  # fmt: skip
         self._statuses, self._controls = StatusStore(volume), ControlStore(volume)
         store = SpecStore(volume, instance, self._roster.known)
         self._specs = SpecWatch(store, volume, self._roster, self._queue.add, clock, self._scan_later)
         acceptance = Acceptance(volume, settings)
-        self._capture = Capture(self._engine, volume)
-        pulls = Pulls(self._engine, self._queue.add, clock, settings.pull_timeout_seconds)
-        gatekeeper = Gatekeeper(acceptance, self._engine, pulls, self._roster, volume, settings)
+        gatekeeper = Gatekeeper(acceptance, self._hosts, self._roster, volume, settings)
         pulses = Pulses(volume, clock, timedelta(seconds=settings.stall_after_seconds))
         actions = Actions(
-            settings=settings, instance=instance, host_root=self._host_root, engine=self._engine, volume=volume,
-            specs=self._specs, acceptance=acceptance, gatekeeper=gatekeeper, pulls=pulls, capture=self._capture,
-            pulses=pulses, clock=clock,
+            settings=settings, instance=instance, hosts=self._hosts, volume=volume, specs=self._specs,
+            acceptance=acceptance, gatekeeper=gatekeeper, pulses=pulses, clock=clock,
         )  # fmt: skip
         parts = Parts(
-            settings=settings, instance=instance, engine=self._engine, specs=self._specs, statuses=self._statuses,
+            settings=settings, instance=instance, hosts=self._hosts, specs=self._specs, statuses=self._statuses,
             controls=self._controls, events=EventLog(volume), roster=self._roster, queue=self._queue,
             gatekeeper=gatekeeper, actions=actions, pulses=pulses, clock=clock,
         )  # fmt: skip
         self._reconciler = Reconciler(parts)
-        actions.expect, actions.forget = self._reconciler.expect, self._reconciler.forget
-        self._engine_watch = EngineWatch(self._engine, self._reconciler, self._roster, self._queue.add, self._stopping)
+        actions.forget = self._reconciler.forget
+        self._engine_watches = [EngineWatch(h, self._roster, self._queue.add, self._stopping) for h in self._hosts]
         self._teller = Teller(volume, settings, instance, self._roster, self._wall)
-        self._importer = Importer(volume, self._engine, clock)
+        self._importer = Importer(volume, self._hosts.local.engine, clock)
         self._watch = DirectoryWatch(
             [volume.specs, volume.control, volume.root / "configs"],
             self._hint,
             poll_seconds=settings.poll_seconds,
             canary=volume.control / ".canary",
         )
+
+    def _wake_all(self, host: str) -> None:
+        for name in self._roster.active(host):
+            self._queue.add(name)
 
     def _load(self) -> None:
         """What earlier runs of the operator knew."""
@@ -140,15 +154,16 @@ class Operator:
 
     def _begin(self) -> None:
         self._run(self._beat, "heartbeat")
-        self._engine_watch.list_containers()
+        self._engine_watches[0].list_containers()  # the others are not waited for
         self._first.update(name for name, _ in self._roster.items() if self._specs.has_lost(name))
         for name in self._first:
             self._queue.add(name)
         for number in range(WORKERS):
             self._run(self._work, f"worker-{number}")
         self._run(self._keep_time, "timekeeper")
-        self._run(self._engine_watch.listen, "engine-events")
-        self._run(self._engine_watch.ask, "engine-ping")
+        for host, watch in zip(self._hosts, self._engine_watches, strict=True):
+            self._run(watch.listen, f"events-{host.name}")
+            self._run(watch.ask, f"ping-{host.name}")
 
     def _run(self, target: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
@@ -163,7 +178,8 @@ class Operator:
         for thread in self._threads:
             if thread.name.startswith("worker-"):
                 thread.join(8.0 / WORKERS)
-        self._capture.stop()
+        for host in self._hosts:
+            host.capture.stop()
         self._lock.release()
 
     def stop_soon(self) -> None:
@@ -194,7 +210,7 @@ class Operator:
             return
         with self._first_lock:
             self._first.discard(name)
-            self.is_synced = not self._first and self._engine_watch.was_listed
+            self.is_synced = not self._first and self._engine_watches[0].was_listed
         if self.is_synced:
             with contextlib.suppress(OSError):  # it is told again in a moment
                 self._heartbeat()
@@ -233,7 +249,9 @@ class Operator:
         """The full pass that correctness rests on: specs, containers, statuses, wishes."""
         self._specs.scan()
         self._specs.guard()
-        self._engine_watch.list_containers()
+        for host, watch in zip(self._hosts, self._engine_watches, strict=True):
+            if host.name == LOCAL or host.trouble is None:  # one that is away is asked by its own thread only
+                watch.list_containers()
         self._import()
         due = self._roster.due(MOST_WAITING) | set(self._roster.front())
         for name in due | set(self._controls.names()) | self._changed_behind_us():
@@ -298,13 +316,15 @@ class Operator:
         self._teller.heartbeat(
             watchMode=self._watch.mode,
             synced=self.is_synced,
-            engine=self._reconciler.describe(),
+            engine=self._teller.engine(self._hosts.local),
+            hosts={host.name: self._teller.engine(host) for host in self._hosts},
             heldDeletions=sorted(self._specs.held),
             problems=[*self._specs.problems, *self._watch.problems],
         )
 
     def _tell_rest(self) -> None:
-        self._teller.hosts(self._reconciler.engine_trouble is None, {})
+        self._teller.hosts(self._hosts)
+        self._teller.images(self._hosts)
         if self._teller.jobs():  # the first in the line are told anew what stands between them and their turn
             for name in self._roster.front():
                 self._queue.add(name)
@@ -313,7 +333,8 @@ class Operator:
         """The shared volume as the engine sees it; raises EngineUnreachable while that cannot be known."""
         if self._found_root is None:
             here = str(self._settings.shared_data.resolve())
-            self._found_root = self._settings.shared_data_host or self._engine.host_path(here) or here
+            engine = self._hosts.local.engine
+            self._found_root = self._settings.shared_data_host or engine.host_path(here) or here
         return self._found_root
 
 

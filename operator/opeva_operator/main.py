@@ -9,6 +9,7 @@ from types import FrameType
 from opeva_operator.engine import Engine
 from opeva_operator.local import Operator
 from opeva_operator.lock import heartbeat_age
+from opeva_specs.hostsfile import HostEntry, HostsFileError
 from opeva_specs.settings import Settings, SettingsError, load_settings
 from opeva_specs.volume import SharedVolume
 
@@ -54,11 +55,15 @@ def run(settings: Settings) -> int:
     """Start the operator, and end it when told to."""
     from opeva_operator.docker_engine import DockerEngine
 
-    def make_engine(instance: str) -> Engine:
+    def make_engine(instance: str, at: HostEntry) -> Engine:
         timeout = settings.engine_timeout_seconds
-        return DockerEngine(instance, docker_host=settings.docker_host, timeout_seconds=timeout)
+        return DockerEngine(instance, docker_host=settings.docker_host, timeout_seconds=timeout, at=at)
 
-    operator = Operator(settings, make_engine)
+    try:
+        operator = Operator(settings, make_engine)
+    except HostsFileError as error:
+        print(f"opeva-operator: {error}", file=sys.stderr)
+        return 1
 
     def end(number: int, frame: FrameType | None) -> None:
         logger.info("ending; jobs go on")

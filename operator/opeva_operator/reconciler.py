@@ -1,16 +1,15 @@
 """Reconciler: read, plan, act, tell. The only place that joins the parts."""
 
 import logging
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from opeva_operator import on, planner
 from opeva_operator.actions import Actions, LookAgain
-from opeva_operator.engine import Container, Engine, EngineError, EngineUnreachable
+from opeva_operator.engine import Container, EngineError, EngineUnreachable
 from opeva_operator.gate import Gatekeeper
+from opeva_operator.hosts import ANSWERS_EVERY, Found, Hosts
 from opeva_operator.launch import container_name
 from opeva_operator.pulse import Pulses
 from opeva_operator.roster import Roster
@@ -18,7 +17,7 @@ from opeva_operator.situation import Action, Beat, Gate, Limits, Plan, Situation
 from opeva_operator.specwatch import SpecWatch
 from opeva_operator.workqueue import WorkQueue
 from opeva_specs.settings import Settings
-from opeva_specs.status import JobStatus, Wish, rfc3339
+from opeva_specs.status import JobStatus, Wish
 from opeva_specs.store import ControlStore, Damaged, EventLog, StatusStore
 from opeva_specs.wanted import Absent, Present
 
@@ -26,9 +25,6 @@ logger = logging.getLogger(__name__)
 
 MOST_STEPS = 30
 NOTHING_CHANGED = timedelta(seconds=1)
-SLOW = 1.0  # seconds: whoever asks an engine that keeps others waiting this long would wait as well
-ANSWERS_EVERY = timedelta(seconds=5)
-Found = Container | Unreachable | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +33,7 @@ class Parts:
 
     settings: Settings
     instance: str
-    engine: Engine
+    hosts: Hosts
     specs: SpecWatch
     statuses: StatusStore
     controls: ControlStore
@@ -56,28 +52,9 @@ class Reconciler:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._limits = limits_of(parts.settings)
-        self._lock = threading.Lock()
-        self._maybe: set[str] | None = None  # jobs that may have a container; None until the engine was listed
         self._met: set[str] = set()
-        self.engine_trouble: str | None = "not asked yet"
-        self._is_frozen = False  # then only the thread that asks from time to time asks it
-        self._answered_at: datetime | None = None
 
     # -- what may have changed -----------------------------------------------------------------------------------
-
-    def list_containers(self) -> list[Container]:
-        """Every container of ours; from then on jobs that have none need not be asked for. Raises EngineError."""
-        began = time.monotonic()
-        try:
-            found = self._parts.engine.list()
-        except EngineUnreachable:
-            self._is_frozen = time.monotonic() - began >= SLOW
-            raise
-        with self._lock:
-            before = self._maybe or set()
-            self._maybe = before | {container.job for container in found}
-        self._engine_answers()
-        return found
 
     def handle(self, name: str) -> None:
         """Look at a job through its handlers: kopf's causes, derived from what is there now."""
@@ -115,7 +92,7 @@ class Reconciler:
     def reconcile(self, name: str) -> None:
         """Bring one job as far as it can be brought now; idempotent."""
         status, is_rebuilt = self._load(name)
-        container = self._find(name)
+        container = self._find(name, status)
         if is_rebuilt and isinstance(container, Unreachable):  # how far it came, nobody can tell before the engine
             self._parts.queue.add(name, ANSWERS_EVERY.total_seconds())
             return
@@ -152,7 +129,7 @@ class Reconciler:
         try:
             self._tell(name, status, self._parts.actions.with_digest(status, container))
         except EngineUnreachable as error:
-            self.lost_engine(error)
+            self._parts.hosts.of_container(container).lost(error)
 
     def _rest(self, name: str, plan: Plan, container: Found) -> None:
         """There is nothing more to do now."""
@@ -166,6 +143,7 @@ class Reconciler:
         self, name: str, status: JobStatus | None, container: Found, is_rebuilt: bool, gate: Gate | None = None
     ) -> Situation:
         parts, now = self._parts, self._parts.clock()
+        host = parts.hosts.of(status)
         wanted, is_held = parts.specs.look_up(name, status.metadata.source if status else None, now)
         return Situation(
             name=name,
@@ -177,6 +155,8 @@ class Reconciler:
             wish=self._wish(name),
             beat=self._beat(name, status, container),
             limits=self._limits,
+            clock_offset=host.facts.clock_offset if host else timedelta(0),
+            boot_id=host.boot_id() if host else None,
             is_held=is_held,
             is_rebuilt=is_rebuilt,
         )
@@ -197,9 +177,10 @@ class Reconciler:
             status = self._parts.actions.do(name, plan.action, before)
             self._tell(name, before, status)
             touches = self._parts.actions.touches_engine(plan.action)
-            return status, self._find(name, surely=True) if touches else container
+            return status, self._find(name, status, surely=True) if touches else container
         except EngineUnreachable as error:
-            return before, self.lost_engine(error)
+            host = self._parts.hosts.of(before)
+            return before, host.lost(error) if host is not None else Unreachable(str(error))
         except EngineError as error:
             logger.warning("job %s: %s", name, error)
             raise
@@ -237,48 +218,8 @@ class Reconciler:
             self._parts.controls.remove(name)
             return None
 
-    def _find(self, name: str, *, surely: bool = False) -> Found:
-        with self._lock:
-            may_exist = surely or self._maybe is None or name in self._maybe
-        if not may_exist or self._is_frozen:
-            return Unreachable(self.engine_trouble) if self.engine_trouble else None
-        began = time.monotonic()
-        try:
-            found = self._parts.engine.find(container_name(self._parts.instance, name))
-        except EngineUnreachable as error:
-            self._is_frozen = time.monotonic() - began >= SLOW
-            return self.lost_engine(error)
-        self._engine_answers()
-        with self._lock:
-            if self._maybe is not None:
-                (self._maybe.discard if found is None else self._maybe.add)(name)
-        return found
-
-    def expect(self, name: str) -> None:
-        """A container of that job is about to be made: ask the engine for it from now on."""
-        with self._lock:
-            if self._maybe is not None:
-                self._maybe.add(name)
-
-    def _engine_answers(self) -> None:
-        """Whoever hears of the engine first has everything looked at that waited for it."""
-        self._is_frozen = False
-        if self.engine_trouble is None:
-            return
-        self.engine_trouble = None
-        logger.info("the engine answers")
-        now, before = self._parts.clock(), self._answered_at
-        self._answered_at = now
-        is_often = before is not None and now - before < ANSWERS_EVERY  # it answers to some questions and not to others
-        for name in self._parts.roster.active():
-            self._parts.queue.add(name, ANSWERS_EVERY.total_seconds() if is_often else 0.0)
-
-    def lost_engine(self, error: EngineError) -> Unreachable:
-        """The engine did not answer: take note, change no outcome."""
-        if self.engine_trouble is None:
-            logger.warning("the engine does not answer: %s", error)
-        self.engine_trouble = str(error)
-        return Unreachable(str(error))
+    def _find(self, name: str, status: JobStatus | None, *, surely: bool = False) -> Found:
+        return self._parts.hosts.find(name, status, container_name(self._parts.instance, name), surely=surely)
 
     # -- telling -------------------------------------------------------------------------------------------------
 
@@ -307,11 +248,6 @@ class Reconciler:
         self._met.discard(name)
         self._parts.pulses.forget(name)
         self._parts.roster.put(name, None)
-
-    def describe(self) -> dict[str, object]:
-        """What `state/operator.json` tells of the engine."""
-        trouble = self.engine_trouble
-        return {"reachable": trouble is None, "message": trouble or "", "at": rfc3339(self._parts.clock())}
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -8,12 +8,12 @@ from datetime import datetime
 from sys import intern
 
 from opeva_specs.admission import Capacity, Claim, Line
+from opeva_specs.hostsfile import LOCAL
 from opeva_specs.specfiles import Known
 from opeva_specs.status import JobStatus, Phase, Reason, condition_of
 from opeva_specs.terms import Blocker, Demand
 from opeva_specs.wanted import Doc
 
-LOCAL = "local"
 # Whoever waits for one of these stands in nobody's way.
 _ASIDE = frozenset({Reason.HELD, Reason.SUSPENDED, Reason.BACK_OFF})
 FRONT = 20  # so many at the head of the queue are told all about it
@@ -203,10 +203,11 @@ class Roster:
         with self._lock:
             return list(self._entries.items())
 
-    def active(self) -> set[str]:
-        """Names of the jobs that have not ended."""
+    def active(self, host: str | None = None) -> set[str]:
+        """Names of the jobs that have not ended, everywhere or of one host."""
         with self._lock:
-            return self._occupied | set(self._claims)
+            found = self._occupied | set(self._claims)
+            return found if host is None else {name for name in found if self._host(name) == host}
 
     def due(self, most: int) -> set[str]:
         """Names for a full pass: all that were started, and in turn so many of those that wait.

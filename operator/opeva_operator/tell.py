@@ -2,12 +2,14 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import orjson
 
+from opeva_operator.hosts import Host
 from opeva_operator.launch import container_name
 from opeva_operator.roster import Roster
 from opeva_specs.settings import Settings
@@ -31,6 +33,7 @@ class Teller:
         self._started_at = clock()
         self._last: dict[str, bytes] = {}
         self._told_changes = -1
+        self._told_images: list[dict[str, Any]] | None = None
 
     def heartbeat(self, **facts: Any) -> None:
         """`state/operator.json`: who holds the volume, and how it fares."""
@@ -43,18 +46,64 @@ class Teller:
         }
         self._write("state/operator.json", told)
 
-    def hosts(self, is_online: bool, engine: dict[str, Any]) -> None:
-        """`state/hosts.json`: the one host there is."""
-        active = sorted(self._roster.running())
-        seen = rfc3339(self._clock()) if is_online else self._last_seen()
-        info = {"max_active_jobs": self._settings.max_concurrent_jobs, **engine}
-        local = {"online": is_online, "lastSeen": seen, "running": len(active), "activeJobIds": active, "info": info}
-        self._write("state/hosts.json", {"local": local})
+    def engine(self, host: Host) -> dict[str, Any]:
+        """What the heartbeat tells of a host."""
+        return {
+            "reachable": host.trouble is None,
+            "message": host.trouble or host.facts.unusable or "",
+            "usable": host.trouble is None and host.facts.unusable is None,
+            "at": rfc3339(self._clock()),
+        }
 
-    def _last_seen(self) -> str | None:
+    def hosts(self, hosts: Iterable[Host]) -> None:
+        """`state/hosts.json`: every host, what it gives, and what it does."""
+        self._write("state/hosts.json", {host.name: self._host(host) for host in hosts})
+
+    def _host(self, host: Host) -> dict[str, Any]:
+        active, facts, capacity = sorted(self._roster.running(host.name)), host.facts, host.facts.capacity
+        machine = (
+            {"cpus": facts.info.cpus, "memory": facts.info.memory, "engine": facts.info.version} if facts.info else {}
+        )
+        return {
+            "online": host.trouble is None,
+            "usable": host.trouble is None and facts.unusable is None,
+            "message": host.trouble or facts.unusable or "",
+            "lastSeen": self._seen(host),
+            "running": len(active),
+            "activeJobIds": active,
+            "labels": dict(host.labels),
+            "capacity": asdict(capacity) if capacity else None,
+            "clockOffsetSeconds": round(facts.clock_offset.total_seconds(), 1),
+            "info": {"max_active_jobs": capacity.jobs if capacity else self._settings.max_concurrent_jobs, **machine},
+        }
+
+    def _seen(self, host: Host) -> str | None:
+        if host.trouble is None:
+            return rfc3339(self._clock())
         last = self._last.get("state/hosts.json")
-        found: str | None = orjson.loads(last)["local"]["lastSeen"] if last else None
+        found: str | None = orjson.loads(last).get(host.name, {}).get("lastSeen") if last else None
         return found
+
+    def images(self, hosts: Iterable[Host]) -> None:
+        """`state/images.json`: every name of an image, and the hosts that have it."""
+        rows: dict[tuple[str, str], dict[str, Any]] = {}
+        for host in hosts:
+            for tag in host.facts.images:
+                row = rows.setdefault(
+                    (tag.name, tag.id),
+                    {
+                        "name": tag.name,
+                        "id": tag.id,
+                        "digest": tag.digest,
+                        "created": rfc3339(tag.created_at),
+                        "hosts": [],
+                    },
+                )
+                row["hosts"].append(host.name)
+        images = [rows[key] for key in sorted(rows)]
+        if images != self._told_images:
+            self._write("state/images.json", {"at": rfc3339(self._clock()), "images": images})
+            self._told_images = images
 
     def jobs(self) -> bool:
         """The files that list jobs; nothing is done while no job has changed. Whether any has."""
@@ -78,7 +127,7 @@ class Teller:
             name: {
                 "container_id": entry.container_id,
                 "container_name": container_name(self._instance, name),
-                "target_host": "local",
+                "target_host": entry.host,
                 "job_name": entry.job_name,
                 "status": entry.phase.word,
             }

@@ -46,6 +46,14 @@ def host_unknown(host: str, known: Iterable[str]) -> Blocker:
     )
 
 
+def host_unusable(host: str, why: str) -> Blocker:
+    """The host answers, but its jobs would not see this volume."""
+    words = f"host {host!r} cannot be used: {why}"
+    return Blocker(
+        kind=Reason.HOST_UNUSABLE, message=words, unblocks="the shared volume is there", details={"host": host}
+    )
+
+
 def disk_pressure(volume: SharedVolume, least: int) -> Blocker | None:
     """None while the volume has room; told without the figure, which changes from look to look."""
     try:

@@ -24,6 +24,7 @@ from opeva_operator.engine import Engine, EngineEvent
 from opeva_operator.local import Operator
 from opeva_operator.lock import HolderLock
 from opeva_operator.testing import FakeClock
+from opeva_specs.hostsfile import HostEntry
 from opeva_specs.settings import Settings
 from opeva_specs.status import JobStatus, Wish
 from opeva_specs.store import ControlStore, EventLog, StatusStore
@@ -60,7 +61,9 @@ class _Once:
 class SteppedOperator(Operator):
     """The operator as it is wired, but for its threads."""
 
-    def __init__(self, settings: Settings, make_engine: Callable[[str], Engine], clock: FakeClock, fate: Fate) -> None:
+    def __init__(
+        self, settings: Settings, make_engine: Callable[[str, HostEntry], Engine], clock: FakeClock, fate: Fate
+    ) -> None:
         super().__init__(settings, make_engine, clock)
         self._volume = MortalVolume(settings.shared_data, fate)
         self._lock = HolderLock(self._volume)
@@ -77,11 +80,11 @@ class SteppedOperator(Operator):
         get = self._queue.get
         queue.get = lambda: get(timeout=0.0)  # a worker that finds nothing due goes home
         self._watch: Any = _NoWatch()
-        capture: Any = self._capture
-        capture.follow = lambda name, container_id: None
-        pulls = self._reconciler._parts.gatekeeper._pulls
-        pulls._pause = lambda seconds: None
-        pulls._begin = lambda fly, name: self.flights.append(fly)
+        for host in self._hosts:
+            capture: Any = host.capture
+            capture.follow = lambda name, container_id: None
+            host.pulls._pause = lambda seconds: None
+            host.pulls._begin = lambda fly, name: self.flights.append(fly)
 
     def _run(self, target: Callable[[], None], name: str) -> None:
         """No thread."""
@@ -104,9 +107,10 @@ class SteppedOperator(Operator):
 
     def ask_engine(self) -> None:
         """What the thread that asks does, once."""
-        watch: Any = self._engine_watch
-        watch._stopping = _Once()
-        watch.ask()
+        for watch in self._engine_watches:
+            once: Any = _Once()
+            watch._stopping = once
+            watch.ask()
 
 
 class Simulation:
@@ -144,7 +148,7 @@ class Simulation:
             except Crash:
                 self._bury()
 
-    def _connect(self, instance: str) -> Engine:
+    def _connect(self, instance: str, at: HostEntry) -> Engine:
         self.engine.instance = instance
         return self.engine
 
@@ -211,7 +215,7 @@ class Simulation:
             return
         left, self.fate.left = self.fate.left, None
         self._stream = self.engine.events()
-        self.operator._engine_watch.list_containers()
+        self.operator._engine_watches[0].list_containers()
         self.fate.left = left
 
     # -- files ---------------------------------------------------------------------------------------------------

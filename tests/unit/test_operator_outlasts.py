@@ -14,7 +14,6 @@ from opeva_operator.engine import ContainerSpec, EngineEvent, EventStream
 from opeva_operator.enginewatch import EngineWatch
 from opeva_operator.main import OneLine
 from opeva_operator.pulls import Missed
-from opeva_operator.testing import FakeEngine
 from opeva_specs.status import JobStatus
 
 
@@ -49,7 +48,7 @@ def test_an_image_that_another_job_could_not_get_may_be_here_by_now(tmp_path: Pa
     s.run()
     assert s.phase("early") == "Queued AtCapacity"
     s.clock.advance(1)
-    pulls = s.operator._reconciler._parts.gatekeeper._pulls
+    pulls = s.operator._hosts.local.pulls
     pulls.want("late:1", "another")
     s.run()
     assert isinstance(pulls.result("late:1"), Missed)
@@ -78,7 +77,7 @@ def test_a_wish_is_as_durable_in_the_status_as_it_was_in_its_file(
 
 
 def test_events_that_end_at_once_or_make_no_sense_are_asked_for_with_a_pause(s: Simulation) -> None:
-    engine, stopping = FakeEngine(), threading.Event()
+    engine, stopping = s.engine, threading.Event()
     asked: list[int] = []
 
     def events() -> EventStream:
@@ -88,7 +87,7 @@ def test_events_that_end_at_once_or_make_no_sense_are_asked_for_with_a_pause(s: 
         return EndedStream()
 
     engine.events = events  # type: ignore[method-assign]
-    watch = EngineWatch(engine, s.operator._reconciler, s.operator._roster, lambda name: None, stopping)
+    watch = EngineWatch(s.operator._hosts.local, s.operator._roster, lambda name: None, stopping)
     thread = threading.Thread(target=watch.listen, daemon=True)
     thread.start()
     thread.join(2.5)

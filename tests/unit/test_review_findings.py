@@ -17,6 +17,7 @@ from opeva_operator.local import Operator
 from opeva_operator.lock import heartbeat_age
 from opeva_operator.testing import FakeEngine, FakeRun
 from opeva_operator.workqueue import WorkQueue
+from opeva_specs.hostsfile import HostEntry
 from opeva_specs.settings import Settings
 from opeva_specs.status import JobStatus, Wish
 from opeva_specs.volume import SharedVolume
@@ -77,7 +78,7 @@ def living(tmp_path: Path) -> Iterator[tuple[Operator, FakeEngine]]:
     engine = FakeEngine()
     engine.have_image(IMAGE)
 
-    def connect(instance: str) -> FakeEngine:
+    def connect(instance: str, at: HostEntry) -> FakeEngine:
         engine.instance = instance
         return engine
 
@@ -240,7 +241,7 @@ def test_a_place_that_was_taken_when_the_status_could_not_be_written_is_given_ba
     s.run()
     parts.statuses.write = write  # type: ignore[method-assign]
     s.engine.host.networks.discard("shaky")
-    parts.gatekeeper.forget_network("shaky")
+    parts.gatekeeper.forget_network("local", "shaky")
     s.wait(2)
     assert s.phase("a") == "Queued NetworkMissing"
     s.drop("b")

@@ -6,8 +6,10 @@ from typing import Any
 
 import orjson
 import pytest
+from tests.unit.machines import Fleet
 from tests.unit.situations import ago, ended, running, status
 
+from opeva_operator.engine import EngineUnreachable
 from opeva_operator.roster import Roster
 from opeva_operator.tell import Teller
 from opeva_operator.testing import FakeClock
@@ -65,18 +67,22 @@ def test_the_registry_has_the_old_shape_and_words_and_no_deleted_job(desk: Desk)
     assert rows["run"]["container_name"] == "opeva-01234567-run"
 
 
-def test_the_host_keeps_when_it_was_last_seen(desk: Desk) -> None:
-    desk.teller.hosts(True, {})
+def test_the_host_keeps_when_it_was_last_seen(desk: Desk, tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path / "fleet", "tower")
+    fleet.hosts.local.list_containers()
+    desk.teller.hosts(fleet.hosts)
+    assert desk.read("state/hosts.json")["tower"]["online"] is False
     seen = desk.read("state/hosts.json")["local"]
     assert (seen["online"], seen["running"], seen["activeJobIds"]) == (True, 1, ["run"])
     desk.clock.advance(60)
-    desk.teller.hosts(False, {})
+    fleet.hosts.local.lost(EngineUnreachable("no answer"))
+    desk.teller.hosts(fleet.hosts)
     lost = desk.read("state/hosts.json")["local"]
     assert (lost["online"], lost["lastSeen"]) == (False, seen["lastSeen"])
 
 
-def test_a_host_that_was_never_seen_has_no_time(desk: Desk) -> None:
-    desk.teller.hosts(False, {})
+def test_a_host_that_was_never_seen_has_no_time(desk: Desk, tmp_path: Path) -> None:
+    desk.teller.hosts(Fleet(tmp_path / "fleet").hosts)
     assert desk.read("state/hosts.json")["local"]["lastSeen"] is None
 
 
