@@ -40,6 +40,8 @@ from opeva_specs.watch import DirectoryWatch
 logger = logging.getLogger(__name__)
 
 WORKERS = 8
+WORKERS_ELSEWHERE = 4  # for each other host: one that keeps its workers waiting has no more of them
+END_SECONDS = 8.0
 TICK = 1.0
 HEARTBEAT_EVERY = 2.0
 REGISTRY_EVERY = 5.0
@@ -90,7 +92,8 @@ class Operator:
     def _build(self, instance: str) -> None:
         """Every part, and who knows whom."""
         settings, volume, clock = self._settings, self._volume, self._clock
-        self._queue = WorkQueue()
+        self._workers = {LOCAL: WORKERS, **{entry.name: WORKERS_ELSEWHERE for entry in self._file.others}}
+        self._queue = WorkQueue(lane_of=self._lane, workers=self._workers)
         line = Line({}, per_user=settings.max_jobs_per_user, max_bypass=settings.max_bypass)
         self._roster = Roster(line, settings.default_demand, self._queue.add)
         self._hosts = make_hosts(
@@ -128,6 +131,11 @@ class Operator:
             canary=volume.control / ".canary",
         )
 
+    def _lane(self, name: str) -> str:
+        """Whose engine a job's worker is likely to wait for."""
+        entry = self._roster.get(name)
+        return entry.host if entry is not None and entry.host in self._workers else LOCAL
+
     def _wake_all(self, host: str) -> None:
         for name in self._roster.active(host):
             self._queue.add(name)
@@ -158,7 +166,7 @@ class Operator:
         self._first.update(name for name, _ in self._roster.items() if self._specs.has_lost(name))
         for name in self._first:
             self._queue.add(name)
-        for number in range(WORKERS):
+        for number in range(sum(self._workers.values())):
             self._run(self._work, f"worker-{number}")
         self._run(self._keep_time, "timekeeper")
         for host, watch in zip(self._hosts, self._engine_watches, strict=True):
@@ -175,9 +183,10 @@ class Operator:
         self._stopping.set()
         self._watch.stop()
         self._queue.close()
+        until = time.monotonic() + END_SECONDS
         for thread in self._threads:
             if thread.name.startswith("worker-"):
-                thread.join(8.0 / WORKERS)
+                thread.join(max(0.0, until - time.monotonic()))
         for host in self._hosts:
             host.capture.stop()
         self._lock.release()
@@ -249,9 +258,8 @@ class Operator:
         """The full pass that correctness rests on: specs, containers, statuses, wishes."""
         self._specs.scan()
         self._specs.guard()
-        for host, watch in zip(self._hosts, self._engine_watches, strict=True):
-            if host.name == LOCAL or host.trouble is None:  # one that is away is asked by its own thread only
-                watch.list_containers()
+        for watch in self._engine_watches:
+            watch.want_listing()
         self._import()
         due = self._roster.due(MOST_WAITING) | set(self._roster.front())
         for name in due | set(self._controls.names()) | self._changed_behind_us():
