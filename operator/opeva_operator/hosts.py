@@ -180,7 +180,7 @@ class Host:
             if is_changed:
                 self.facts.capacity = capacity
                 self._parts.set_capacity(self.name, capacity)
-        if is_changed or was_unusable and is_usable:
+        if is_changed or (was_unusable and is_usable):
             self._parts.wake_all(self.name)
 
     def _probe(self) -> None:

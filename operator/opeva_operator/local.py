@@ -15,7 +15,7 @@ from opeva_operator.actions import Actions
 from opeva_operator.clock import SteadyClock, wall_now
 from opeva_operator.engine import Engine, EngineError
 from opeva_operator.enginewatch import EngineWatch
-from opeva_operator.fleet import make_hosts
+from opeva_operator.fleet import make_hosts, workers_of
 from opeva_operator.folders import empty_trash
 from opeva_operator.founding import hand_over, host_boot_id, identify, recorded_jobs
 from opeva_operator.gate import Gatekeeper
@@ -29,7 +29,7 @@ from opeva_operator.specwatch import SpecWatch, is_held
 from opeva_operator.tell import Teller
 from opeva_operator.workqueue import WorkQueue
 from opeva_specs.admission import Line
-from opeva_specs.hostsfile import LOCAL, HostEntry, read_hosts
+from opeva_specs.hostsfile import HostEntry, read_hosts
 from opeva_specs.settings import Settings
 from opeva_specs.specfiles import SpecStore, is_spec_file
 from opeva_specs.status import JobStatus
@@ -39,8 +39,6 @@ from opeva_specs.watch import DirectoryWatch
 
 logger = logging.getLogger(__name__)
 
-WORKERS = 8
-WORKERS_ELSEWHERE = 4  # for each other host: one that keeps its workers waiting has no more of them
 END_SECONDS = 8.0
 TICK = 1.0
 HEARTBEAT_EVERY = 2.0
@@ -92,8 +90,7 @@ class Operator:
     def _build(self, instance: str) -> None:
         """Every part, and who knows whom."""
         settings, volume, clock = self._settings, self._volume, self._clock
-        self._workers = {LOCAL: WORKERS, **{entry.name: WORKERS_ELSEWHERE for entry in self._file.others}}
-        self._queue = WorkQueue(lane_of=self._lane, workers=self._workers)
+        self._queue = WorkQueue(lane_of=lambda name: self._roster.host_of(name), workers=workers_of(self._file))
         line = Line({}, per_user=settings.max_jobs_per_user, max_bypass=settings.max_bypass)
         self._roster = Roster(line, settings.default_demand, self._queue.add)
         self._hosts = make_hosts(
@@ -131,11 +128,6 @@ class Operator:
             canary=volume.control / ".canary",
         )
 
-    def _lane(self, name: str) -> str:
-        """Whose engine a job's worker is likely to wait for."""
-        entry = self._roster.get(name)
-        return entry.host if entry is not None and entry.host in self._workers else LOCAL
-
     def _wake_all(self, host: str) -> None:
         for name in self._roster.active(host):
             self._queue.add(name)
@@ -166,7 +158,7 @@ class Operator:
         self._first.update(name for name, _ in self._roster.items() if self._specs.has_lost(name))
         for name in self._first:
             self._queue.add(name)
-        for number in range(sum(self._workers.values())):
+        for number in range(sum(workers_of(self._file).values())):
             self._run(self._work, f"worker-{number}")
         self._run(self._keep_time, "timekeeper")
         for host, watch in zip(self._hosts, self._engine_watches, strict=True):

@@ -167,9 +167,7 @@ def _status_on(host: str) -> Any:
 # -- a host that keeps others waiting ------------------------------------------------------------------------------
 
 
-def test_after_a_ping_that_timed_out_no_worker_asks(
-    fleet: Fleet, tower: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_ping_that_timed_out_no_worker_asks(fleet: Fleet, tower: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     run(fleet.engines["tower"], "a")
     tower.list_containers()
     monkeypatch.setattr(hosts_module, "SLOW", 0.0)
