@@ -146,6 +146,7 @@ class Simulation:
     def boot(self, **settings: Any) -> None:
         """Start an operator over what is there; one that dies on the way is started again."""
         self.settings = self.settings.model_copy(update=settings)
+        self._streams = {name: stream for name, stream in self._streams.items() if name == LOCAL}
         while True:
             self.operator = SteppedOperator(self.settings, self._connect, self.clock, self.fate)
             try:
@@ -157,7 +158,8 @@ class Simulation:
     def name_hosts(self, *hosts: str, **more: Any) -> None:
         """Write the hosts file; the operator reads it when it is started the next time."""
         root = self.settings.shared_data
-        rows = [{"name": name, "url": f"unix:///run/{name}.sock", "sharedData": str(root), **more} for name in hosts]
+        common = {"sharedData": str(root), **more}
+        rows = [{"name": name, "url": f"unix:///run/{name}.sock", **common} for name in hosts]
         file = root.with_name(f"{root.name}-hosts.yaml")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(yaml.safe_dump({"hosts": rows}))
