@@ -39,7 +39,10 @@ def content(chunks: Iterable[bytes]) -> bytes | None:
         held += chunk
         if len(held) > MOST_BYTES:
             return None
-    with tarfile.open(fileobj=io.BytesIO(held)) as archive:
-        member = archive.next()
-        file = archive.extractfile(member) if member is not None and member.isfile() else None
-        return file.read() if file is not None else None
+    try:
+        with tarfile.open(fileobj=io.BytesIO(held)) as archive:
+            member = archive.next()
+            file = archive.extractfile(member) if member is not None and member.isfile() else None
+            return file.read() if file is not None else None
+    except tarfile.TarError:
+        return None
