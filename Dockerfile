@@ -7,6 +7,10 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
     > /wheels/requirements.txt && cp constraints.txt /wheels/
 
 FROM python:3.11-slim
+# Hosts of the hosts file may be reached by ssh.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends openssh-client \
+    && rm -rf /var/lib/apt/lists/*
 # The API may write only what this group owns on the shared volume.
 RUN groupadd --gid 10001 opeva \
     && useradd --uid 10001 --gid opeva --no-create-home --home-dir / --shell /usr/sbin/nologin opeva

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure of the programs that tests drive besides Docker: a Chromium with what its driver needs, and a compose.
+# Makes sure of the programs that tests drive besides Docker: a Chromium with what its driver needs, a compose, and both
+# sides of ssh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,8 +21,17 @@ has_libatomic() {
     /sbin/ldconfig -p | grep 'libatomic\.so\.1' >/dev/null
 }
 
+has_ssh() {
+    command -v ssh >/dev/null && { command -v sshd || [ -x /usr/sbin/sshd ]; } >/dev/null
+}
+
 missing=()
 has_libatomic || missing+=(libatomic1)
 has_browser || missing+=(chromium)
 has_compose || missing+=(docker-compose)
+has_ssh || missing+=(openssh-client openssh-server)
 if [ "${#missing[@]}" -gt 0 ]; then deploy/packages.sh "${missing[@]}"; fi
+# Tests start an ssh server of their own; that of the package must not let anybody into this machine.
+if [[ " ${missing[*]} " == *" openssh-server "* ]]; then
+    systemctl disable --quiet --now ssh.service ssh.socket 2>/dev/null || true
+fi

@@ -42,6 +42,7 @@ from opeva_operator.specwatch import SpecWatch
 from opeva_specs.settings import Settings
 from opeva_specs.status import Attempt, Generation, JobStatus, Phase, Reason, changed
 from opeva_specs.store import ControlStore, EventLog, StatusStore
+from opeva_specs.surroundings import host_unusable
 from opeva_specs.terms import Blocker
 from opeva_specs.volume import SharedVolume
 from opeva_specs.wanted import Absent, Present
@@ -177,7 +178,9 @@ class Actions:
         except NetworkNotFound:
             return self._without_network(status, accepted)
         except EngineError as error:
-            return self._refused(name, status, error, "its container cannot be created")
+            return self._without_volume(status, error) or self._refused(
+                name, status, error, "its container cannot be created"
+            )
         return self._start(name, status, container_id)
 
     def _start(self, name: str, status: JobStatus, container_id: str) -> JobStatus:
@@ -191,6 +194,9 @@ class Actions:
             accepted = self._acceptance.read(name)
             return self._without_network(status, accepted) if accepted else status
         except EngineError as error:
+            if (without := self._without_volume(status, error)) is not None:
+                engine.remove(container_id)
+                return without
             return self._refused(name, status, error, "its container cannot be started")
         self._refusals.forget(name)
         return status
@@ -219,6 +225,16 @@ class Actions:
             return self._failed(status, Reason.IMAGE_PULL_FAILED, words)
         flight = self._host(status).pulls.want(accepted.image, name)
         return outcome.blocked(outcome.unopened(status), (pulling(accepted.image, flight),))
+
+    def _without_volume(self, status: JobStatus, error: EngineError) -> JobStatus | None:
+        """Back in the queue if a mount was refused because the host has our volume no more: no job need fail there."""
+        if isinstance(error, EngineUnreachable) or start_failure(str(error)) is not Reason.BAD_MOUNT:
+            return None
+        host = self._host(status)
+        host.doubt("a mount was refused there")
+        host.look()
+        why = host.facts.unusable
+        return outcome.blocked(outcome.unopened(status), (host_unusable(host.name, why),)) if why else None
 
     def _without_network(self, status: JobStatus, accepted: Accepted) -> JobStatus:
         self._gatekeeper.forget_network(self._host(status).name, accepted.network)

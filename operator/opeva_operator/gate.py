@@ -15,6 +15,8 @@ from opeva_specs.status import JobStatus, Reason
 from opeva_specs.terms import Blocker
 from opeva_specs.volume import SharedVolume
 
+_EVERYBODYS = frozenset({Reason.DISK_PRESSURE, Reason.HOST_UNUSABLE})  # what keeps all jobs of a host waiting
+
 
 class Gatekeeper:
     """Asks config, data set, host, disk, network, image and the queue."""
@@ -56,7 +58,7 @@ class Gatekeeper:
             self._roster.block(name, False)
             if self._roster.admit(name):
                 return Gate(is_open=True), status
-        elif {b.kind for b in found} != {Reason.DISK_PRESSURE}:  # that one is everybody's: the order stays
+        elif not found or not {b.kind for b in found} <= _EVERYBODYS:  # with those the order stays
             self._roster.block(name, True)
         return Gate(is_open=False, blockers=(*found, *self._roster.hindrances(name))), status
 

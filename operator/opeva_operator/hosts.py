@@ -171,23 +171,22 @@ class Host:
             info = self.engine.info()
             self.facts.clock_offset = info.at - (began + (self._parts.clock() - began) / 2)
             self.facts.info = info
-            was_unusable = self.facts.unusable is not None
-            if was_unusable:
-                self._probe()
+            is_changed = self.facts.unusable is not None and self._probe()
             is_usable = self.facts.unusable is None
             capacity = capacity_of(self._entry, info, self._parts.settings) if is_usable else None
-            is_changed = capacity != self.facts.capacity
-            if is_changed:
-                self.facts.capacity = capacity
+            if capacity != self.facts.capacity:
+                is_changed, self.facts.capacity = True, capacity
                 self._parts.set_capacity(self.name, capacity)
-        if is_changed or (was_unusable and is_usable):
+        if is_changed:
             self._parts.wake_all(self.name)
 
-    def _probe(self) -> None:
+    def _probe(self) -> bool:
+        """Look whether it has our volume; whether something else is to be told of it now."""
         before, found = self.facts.unusable, unusable(self.engine, self.root(), self._parts.instance)
         self.facts.unusable = found
         if found is not None and found != before:
             logger.warning("host %s cannot be used: %s", self.name, found)
+        return found != before
 
     def doubt(self, why: str = "it was away, and is looked at anew") -> None:
         """Its folder may be another one by now: no job starts there before it was looked at again."""

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import docker
 from docker import errors
 
-from opeva_operator.docker_engine import DockerEngine
+from opeva_operator.docker_engine import HERE, DockerEngine
 from opeva_operator.engine import Container, ContainerSpec, Engine
 from opeva_operator.testing import FakeEngine, FakeRun
+from opeva_specs.hostsfile import HostEntry
 
 from .registry import Registry
 
@@ -75,18 +76,19 @@ class FakeMachine:
 class DockerMachine:
     """The Docker engine of this machine; all that it makes carries a name of its own and is removed at the end."""
 
-    def __init__(self, image: str, socket: Path) -> None:
+    def __init__(self, image: str, socket: Path, at: HostEntry = HERE) -> None:
         self.image = image
         self.run = secrets.token_hex(4)
         self.client = docker.APIClient(version="auto", **docker.utils.kwargs_from_env())
-        self.engines = [DockerEngine(f"contract-{self.run}", timeout_seconds=20)]
+        self.at = at
+        self.engines = [DockerEngine(f"contract-{self.run}", timeout_seconds=20, at=at)]
         self.engine: Engine = self.engines[0]
         self.registry = Registry()
         self.registry_name = self.registry.name
         self._nowhere = socket
 
     def beside(self, instance: str) -> Engine:
-        self.engines.append(DockerEngine(f"{instance}-{self.run}"))
+        self.engines.append(DockerEngine(f"{instance}-{self.run}", at=self.at))
         return self.engines[-1]
 
     def unreachable(self) -> Engine:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from tests.unit.simulation import Simulation
 
-from opeva_operator.engine import ContainerSpec, EngineUnreachable
+from opeva_operator.engine import ContainerSpec, EngineError, EngineUnreachable
 from opeva_operator.testing import FakeRun
 from opeva_specs.status import condition_of
 
@@ -305,6 +305,39 @@ def test_a_host_that_is_back_with_another_volume_gets_no_new_job_and_its_runs_ke
     for watch in s.operator._engine_watches:
         watch._looked_at = float("-inf")  # a minute of the machine's own time
     until(s, lambda: s.places("b") == ["tower"], 40)
+
+
+REFUSED = 'invalid mount config for type "bind": bind source path does not exist: /mnt/data/specs'
+
+
+@pytest.mark.parametrize("method", ["create", "start"])
+def test_a_mount_that_is_refused_for_want_of_the_volume_makes_no_job_fail(s: Simulation, method: str) -> None:
+    on(s, "tower", "before")
+    engine = s.engines["tower"]
+    read = engine.read_file
+    engine.read_file = lambda folder, path: None  # type: ignore[method-assign]
+    engine.fail(method, EngineError(REFUSED), times=1)
+    for name in ("a", "b"):
+        s.drop(name, targetHost="tower")
+    s.wait(5)
+    assert [s.phase(name) for name in ("before", "a", "b")] == ["Running Running", *["Queued HostUnusable"] * 2]
+    assert s.status("a").status.attempts == ()
+    engine.read_file = read  # type: ignore[method-assign]
+    for watch in s.operator._engine_watches:
+        watch._looked_at = float("-inf")  # a minute of the machine's own time
+    until(s, lambda: s.places("a") == s.places("b") == ["tower"], 40)
+    assert starts(s) == {"tower": ["before", "a", "b"]}
+    flawless(s)
+
+
+def test_a_mount_that_is_refused_though_the_volume_is_there_fails_that_job_only(s: Simulation) -> None:
+    s.wait(1)
+    s.engines["tower"].fail("create", EngineError(REFUSED), times=1)
+    s.drop("a", targetHost="tower")
+    s.wait(2)
+    s.drop("b", targetHost="tower")
+    s.wait(2)
+    assert (s.phase("a"), s.phase("b")) == ("Failed BadMount", "Running Running")
 
 
 def test_hosts_are_told_with_what_they_do(s: Simulation) -> None:

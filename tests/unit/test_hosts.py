@@ -326,3 +326,17 @@ def test_a_host_that_comes_back_is_probed_before_jobs_run_there(fleet: Fleet, to
     assert tower.trouble is None
     assert "there is no state/instance.json" in (tower.facts.unusable or "")
     assert fleet.capacities["tower"] is None
+
+
+def test_jobs_are_told_anew_when_a_host_is_unusable_for_another_reason(fleet: Fleet) -> None:
+    tower = fleet.hosts.get("tower")
+    assert tower is not None
+    record = fleet.volume.root / "state/instance.json"
+    record.write_text('{"id": "theirs"}')
+    tower.look()
+    assert fleet.woken == ["tower"]
+    tower.look()
+    assert fleet.woken == ["tower"]
+    record.unlink()
+    tower.look()
+    assert fleet.woken == ["tower", "tower"]
