@@ -53,7 +53,7 @@ def run(engine: FakeEngine, job: str) -> str:
 
 
 def watch_of(host: Host, *jobs: str) -> EngineWatch:
-    roster = Roster(Line({}, per_user=None, max_bypass=1), Settings(shared_data=Path("/")).default_demand, print)
+    roster = Roster(Line({}, per_user=1, max_bypass=1), Settings(shared_data=Path("/")).default_demand, print)
     return EngineWatch(host, roster, lambda name: None, threading.Event())
 
 
