@@ -8,9 +8,9 @@ from typing import Any
 
 from opeva_api.index import MAX_INFO_BYTES
 from opeva_api.recent import Recent
-from opeva_api.record import Record
+from opeva_api.record import Record, eta_of
 from opeva_api.sanitise import loads_lenient, sanitised
-from opeva_specs.progress import percent_of
+from opeva_specs.progress import finite, percent_of
 from opeva_specs.status import rfc3339
 from opeva_specs.volume import SharedVolume
 
@@ -19,6 +19,7 @@ MAX_RESULT_BYTES = 16 * 2**20
 NO_UPDATES = "No updates yet."
 PENDING = {"status": "pending", "message": "Result not ready yet."}
 _ALMOST = 99.9  # 100 is said of finished jobs only
+_ETA = ("eta_seconds", "estimated_finish_at")
 _KEPT = 2048
 _KEPT_FILES = 128  # of live jobs, and only small ones: a job decides what it writes
 _SMALL = 64 * 1024
@@ -45,8 +46,17 @@ class JobFiles:
         told = record.told()
         run = run_of(told)
         found = {} if is_of_an_earlier_run(told, record) else self._read_progress(record, run)
-        percent = 100.0 if record.word == "finished" else self._never_falling(run, percent_of(found))
-        return {**found, "progress": found or NO_UPDATES, "percent": percent, "progress_pct": percent}
+        percent = 100.0 if record.word == "finished" else self._never_falling(run, _percent(told, found, record))
+        eta = eta_of(told)
+        known = {key: eta[key] for key in _ETA if key in eta}
+        return {
+            **found,
+            "progress": found or NO_UPDATES,
+            "percent": percent,
+            "progress_pct": percent,
+            **known,
+            "eta": eta,
+        }
 
     def result(self, record: Record) -> dict[str, Any]:
         """The job's result; while it is active `pending`, and of a dead job without one the reason why."""
@@ -94,6 +104,14 @@ class JobFiles:
 
     def _never_falling(self, run: Run, percent: float) -> float:
         return self._percent.keep(run, max(min(percent, _ALMOST), self._percent.get(run) or 0.0))
+
+
+def _percent(told: Mapping[str, Any], found: Mapping[str, Any], record: Record) -> float:
+    """The larger one of what the operator reckoned and what the job says; once it has ended, the operator's alone."""
+    reckoned = finite(told.get("percent"))
+    if reckoned is None:
+        return percent_of(found)
+    return reckoned if record.is_ended else max(reckoned, percent_of(found))
 
 
 def is_of_an_earlier_run(told: Mapping[str, Any], record: Record) -> bool:
