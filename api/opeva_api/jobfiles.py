@@ -10,6 +10,7 @@ from opeva_api.index import MAX_INFO_BYTES
 from opeva_api.recent import Recent
 from opeva_api.record import Record, eta_of
 from opeva_api.sanitise import loads_lenient, sanitised
+from opeva_api.simulationdata import sessions
 from opeva_specs.progress import finite, percent_of
 from opeva_specs.status import rfc3339
 from opeva_specs.volume import SharedVolume
@@ -69,7 +70,7 @@ class JobFiles:
             return _no_result(told, _why_unread(error)) if record.is_ended else dict(PENDING)
         except ValueError:
             return _no_result(told, "results/result.json is no readable JSON") if record.is_ended else dict(PENDING)
-        clean = sanitised(found if isinstance(found, dict) else {"result": found})
+        clean = sanitised(found if isinstance(found, dict) else {"result": found}) | self._data_of(record)
         if record.is_ended and isinstance(found, dict) and found.get("status") == "pending":
             return _no_result(told, "results/result.json still says pending")
         return dict(clean)
@@ -85,6 +86,11 @@ class JobFiles:
             return self._info.get(run) or {}
         clean = sanitised(found)
         return dict(clean if record.is_ended else self._info.keep(run, clean))
+
+    def _data_of(self, record: Record) -> dict[str, Any]:
+        """Where clients find what the job exported, if it did."""
+        known = sessions(self._volume, record.job_id)
+        return {"simulation_data_available": True, "simulation_data_session_default": known[0]} if known else {}
 
     def _read_progress(self, record: Record, run: Run) -> dict[str, Any]:
         try:
