@@ -74,4 +74,5 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rows(seen: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = seen.get("images")
-    return [row for row in found if isinstance(row, dict) and isinstance(row.get("name"), str)] if found else []
+    rows = found if isinstance(found, list) else []
+    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
