@@ -112,7 +112,7 @@ def test_every_blocker_is_told_at_once_with_figures(stage: Stage) -> None:
     assert cpu["details"] == {"host": "local", "needed": 3 * CORE, "free": CORE, "total": 4 * CORE, "short": 2 * CORE}
     assert "needs 3 CPUs" in cpu["message"]
     assert "r1" in cpu["unblocks"]
-    assert told["blockers"][3]["details"] == {"count": 1, "first": "first"}
+    assert (told["blockers"][3]["details"]["count"], "first" in told["blockers"][3]["message"]) == (1, True)
     first = told["blockers"][0]["message"]
     assert told["message"] == f"{first[:1].upper()}{first[1:]}; and 3 more reasons."
 
@@ -263,7 +263,7 @@ def test_a_thousand_waiting_jobs_are_explained_quickly(tmp_path: Path) -> None:
             times.append(time.perf_counter() - began)
             assert told["position"] is not None
             assert "AtCapacity" in kinds(told)
-        assert sorted(times)[95] < 0.1  # twice what is promised: two cores are shared with other tests
+        assert sorted(times)[94] < 0.05
 
 
 # -- a spec that is not submitted yet --------------------------------------------------------------------------------
