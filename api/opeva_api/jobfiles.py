@@ -13,6 +13,7 @@ from opeva_api.sanitise import loads_lenient, sanitised
 from opeva_api.simulationdata import sessions
 from opeva_specs.progress import finite, percent_of
 from opeva_specs.status import rfc3339
+from opeva_specs.store import Damaged, StatusStore
 from opeva_specs.volume import SharedVolume
 
 MAX_PROGRESS_BYTES = 256 * 1024
@@ -91,6 +92,15 @@ class JobFiles:
         """Where clients find what the job exported, if it did."""
         known = sessions(self._volume, record.job_id)
         return {"simulation_data_available": True, "simulation_data_session_default": known[0]} if known else {}
+
+    def evidence(self, record: Record) -> dict[str, Any]:
+        """The last lines of the log of an ended attempt, as they were saved with its end; nothing while it runs."""
+        try:
+            status = StatusStore(self._volume).read(record.job_id)
+        except (OSError, Damaged):
+            return {}
+        attempt = status.attempt if status is not None else None
+        return {"evidence": list(attempt.evidence)} if attempt is not None and attempt.evidence else {}
 
     def _read_progress(self, record: Record, run: Run) -> dict[str, Any]:
         try:

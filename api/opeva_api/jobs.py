@@ -97,7 +97,7 @@ def _info(api: Services, record: Record) -> dict[str, Any]:
     written = api.files.info(record)
     owned = {key: value for key, value in told["job_info"].items() if key not in written or key in _OWNED}
     known = merged_info({**owned, "job_id": record.job_id}, written, api.settings.mlflow_public_url)
-    return as_info(record, known)
+    return as_info(record, known) | api.files.evidence(record)
 
 
 _OWNED = frozenset(

@@ -196,7 +196,7 @@ def _record(told: dict[str, Any], mark: int, origin: Origin) -> Record:
     return Record(
         job_id=told["job_id"],
         word=told["status"],
-        queued_at=told["queued_at"],
+        queued_at=told["submitted_at"],
         source=told["source"],
         body=_encoded(told),
         mark=mark,
@@ -240,11 +240,11 @@ def eta_of(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _times(status: Mapping[str, Any], attempt: Mapping[str, Any], word: str) -> dict[str, float | None]:
-    queued = _epoch(status["queuedAt"])
+    submitted = _epoch(status["queuedAt"])
     ended = status.get("finishedAt") or attempt.get("finishedAt") if word in ENDED else None
     return {
-        "submitted_at": queued,
-        "queued_at": queued,
+        "submitted_at": submitted,
+        "queued_at": _epoch(attempt.get("queuedAt")) or submitted,
         "dispatched_at": _epoch(attempt.get("createdAt")),
         "started_at": _epoch(attempt.get("startedAt")),
         "stop_requested_at": _epoch((status.get("intent") or {}).get("at")),
@@ -257,7 +257,7 @@ def _durations(times: Mapping[str, float | None]) -> dict[str, float | None]:
     return {
         "queue_wait_seconds": _between(times["queued_at"], times["started_at"]),
         "run_duration_seconds": _between(times["started_at"], times["finished_at"]),
-        "total_duration_seconds": _between(times["queued_at"], times["finished_at"]),
+        "total_duration_seconds": _between(times["submitted_at"], times["finished_at"]),
     }
 
 
