@@ -3,6 +3,7 @@
 Ten thousand ended jobs are kept, so a record is the bytes of its answer and little else.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -184,7 +185,7 @@ def info_of(job: SimulationJob, settings: Settings) -> dict[str, Any]:
 def as_info(record: Record, extras: Mapping[str, Any]) -> dict[str, Any]:
     """The answer of `/job-info`: one flat object, times as text; `extras` fill in what nobody else tells."""
     told = record.told()
-    told["eta"] = eta_of(told)
+    told.update(so_far(told, time.time()), eta=eta_of(told))
     told.update({key: _iso(told.get(key)) for key in TIMES})
     info = told.pop("job_info")
     flat = {**extras, **info, **told}
@@ -259,6 +260,15 @@ def _durations(times: Mapping[str, float | None]) -> dict[str, float | None]:
         "run_duration_seconds": _between(times["started_at"], times["finished_at"]),
         "total_duration_seconds": _between(times["submitted_at"], times["finished_at"]),
     }
+
+
+def so_far(told: Mapping[str, Any], now: float) -> dict[str, float | None]:
+    """The durations of a job that goes on, up to now; those that stand still are left out."""
+    if told["status"] in ENDED:
+        return {}
+    running = {"run_duration_seconds": _between(told.get("started_at"), now)}
+    waiting = {"queue_wait_seconds": _between(told.get("queued_at"), now)} if told.get("started_at") is None else {}
+    return running | waiting | {"total_duration_seconds": _between(told.get("submitted_at"), now)}
 
 
 def _between(start: float | None, end: float | None) -> float | None:
