@@ -17,7 +17,7 @@ from opeva_specs.volume import SharedVolume
 
 MAX_ENTRIES = tree.MAX_FILES
 _MAX_NAME_BYTES = 255
-_STEP_BYTES = 2**20
+STEP_BYTES = 2**20
 _JUNK = ("__MACOSX/", ".DS_Store")  # what macOS adds by itself
 _END, _LARGE_END = b"PK\x05\x06", b"PK\x06\x07"
 _END_BYTES, _MAX_COMMENT = 22, 65535
@@ -70,17 +70,15 @@ def _entries(volume: SharedVolume, archive: zipfile.ZipFile, target: str, limit:
     entries = [info for info in archive.infolist() if not info.is_dir() and not _is_junk(info.filename)]
     for info in entries:
         _check_entry(info)
-    if sum(info.file_size for info in entries) > limit:
-        raise _too_large(limit)
     top = _common_top(entries)
     left = limit
     for info in entries:
         path = f"{target}/{info.filename.removeprefix(top)}"
         with archive.open(info) as packed, closing(_created(volume, path)) as file:
-            while data := packed.read(_STEP_BYTES):
+            while data := packed.read(STEP_BYTES):
                 left -= len(data)
-                if left < 0:  # what an entry says of its size need not be true
-                    raise _too_large(limit)
+                if left < 0:  # counted here, for what an entry says of its size need not be true
+                    raise HTTPException(413, f"the data set would be larger than {limit} bytes")
                 file.write(data)
                 yield
             file.flush()
@@ -93,8 +91,6 @@ def _check_entry(info: zipfile.ZipInfo) -> None:
     mode = info.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         raise HTTPException(400, f"the zip file holds {info.filename[:80]!r}, which is a link or no plain file")
-    if info.flag_bits & 1:
-        raise HTTPException(400, f"the zip file holds {info.filename[:80]!r}, which needs a password")
 
 
 def _common_top(entries: list[zipfile.ZipInfo]) -> str:
@@ -114,10 +110,6 @@ def _created(volume: SharedVolume, path: str) -> IO[bytes]:
             return os.fdopen(volume.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise HTTPException(400, f"the file {path.rpartition('/')[2][:80]!r} stands there twice") from error
-
-
-def _too_large(limit: int) -> HTTPException:
-    return HTTPException(413, f"the data set would be larger than {limit} bytes")
 
 
 class _Pipe:

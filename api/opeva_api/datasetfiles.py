@@ -1,5 +1,6 @@
 """Data sets: folders under `datasets/`, whole or not there at all."""
 
+import contextlib
 import os
 import re
 import secrets
@@ -11,7 +12,7 @@ from fastapi import HTTPException
 
 from opeva_api import archive, tree
 from opeva_api.recent import Recent
-from opeva_api.upload import Upload
+from opeva_api.upload import Upload, check_room
 from opeva_specs.volume import SharedVolume
 
 ROOT = "datasets"
@@ -76,7 +77,9 @@ class DataSets:
         """Make a data set of what was sent: one zip file, or plain files; raises 400 for what is none."""
         first = sent.files[0]
         if len(sent.files) == 1 and archive.is_zip(self._volume, first.path):
-            yield from archive.unpacked(self._volume, first.path, f"{box}/whole", self._limit)
+            for _ in archive.unpacked(self._volume, first.path, f"{box}/whole", self._limit):
+                check_room(self._volume, self._least_free, archive.STEP_BYTES)
+                yield
         else:
             for file in sent.files:
                 self._put(file.path, f"{box}/whole/{archive.checked_path(file.name)}")
@@ -117,7 +120,8 @@ class DataSets:
             return
         for entry in found:
             if entry.name.startswith((_BOX, _TRASH)):
-                self._volume.remove_tree(f"{ROOT}/{entry.name}")
+                with contextlib.suppress(OSError):  # it stays hidden
+                    self._volume.remove_tree(f"{ROOT}/{entry.name}")
 
     def _put(self, source: str, target: str) -> None:
         try:

@@ -125,8 +125,8 @@ class Lineup:
 
 
 def _capacity(told: Any) -> Capacity | None:
-    """What a host gives; None when nobody knows, or no job may start there now."""
-    if not isinstance(told, dict) or told.get("usable") is False:
+    """What a host gives; None when nobody knows."""
+    if not isinstance(told, dict):
         return None
     found, info = told.get("capacity"), told.get("info")
     if isinstance(found, dict):
@@ -136,5 +136,5 @@ def _capacity(told: Any) -> Capacity | None:
             memory=found.get("memory"),
             gpu=found.get("gpu") or 0,
         )
-    jobs = info.get("max_active_jobs") if isinstance(info, dict) else None
+    jobs = info.get("max_active_jobs") if isinstance(info, dict) and told.get("usable") is not False else None
     return Capacity(jobs=jobs) if isinstance(jobs, int) else None

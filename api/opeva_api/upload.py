@@ -46,8 +46,7 @@ class Upload:
         self._size += len(data)
         if self._size > self._limit + 2**20:  # what is around the files
             raise HTTPException(413, f"the upload is larger than {self._limit} bytes")
-        if self._volume.free_bytes() - len(data) < self._least_free:
-            raise HTTPException(507, "the shared volume would have too little room left: nothing was accepted")
+        check_room(self._volume, self._least_free, len(data))
         try:
             self._parser.write(data)
         except FormParserError as error:
@@ -125,6 +124,12 @@ class Upload:
 
     def _end(self) -> None:
         self._is_over = True
+
+
+def check_room(volume: SharedVolume, least: int, more: int) -> None:
+    """Raise 507 when the volume would have less room than that after so many more bytes."""
+    if volume.free_bytes() - more < least:
+        raise HTTPException(507, "the shared volume would have too little room left: nothing was accepted")
 
 
 def boundary_of(request: Request) -> bytes:

@@ -128,6 +128,16 @@ def test_planted_links_and_pipes_are_neither_listed_nor_served(stage: Stage) -> 
         assert (answer.status_code, SECRET in answer.text) == (404, False)
 
 
+def test_a_folder_that_turns_into_a_link_while_it_is_listed_is_not_entered(stage: Stage) -> None:
+    folder = root(stage) / "jobs/j"
+    folder.mkdir()
+    (folder / "link").symlink_to(root(stage).parent)
+    walk = tree._Walk(100)
+    with stage.operator.volume.folder("jobs/j") as fd:
+        walk._enter(fd, "link", "link/", 1)
+    assert walk.found == []
+
+
 def test_a_folder_without_end_is_listed_up_to_a_bound(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     (root(stage) / "jobs/j").joinpath(*["d"] * 40).mkdir(parents=True)
     stage.operator.writes(f"jobs/j/{'d/' * 40}x", "1")

@@ -15,6 +15,7 @@ import pytest
 
 from opeva_api.testing import Stage, staged
 from opeva_specs.status import Phase
+from opeva_specs.volume import SharedVolume
 
 Files = dict[str, str | bytes]
 SPEC = "apiVersion: opeva.io/v1\nkind: SimulationJob\nmetadata: {name: j}\nspec: {args: [/data/datasets/by-args/x]}\n"
@@ -182,6 +183,14 @@ def test_an_upload_never_takes_the_last_room(tmp_path: Path) -> None:
         answer = upload(stage, ("a.bin", b"1"), name="x")
         assert (answer.status_code, "too little room" in detail(answer)) == (507, True)
         assert nothing_is_left(stage)
+
+
+def test_unpacking_never_takes_the_last_room(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([2**40])
+    monkeypatch.setattr(SharedVolume, "free_bytes", lambda _: next(looks, 0))
+    answer = upload(stage, ("x.zip", zipped({"a": "1"})), name="x")
+    assert (answer.status_code, "too little room" in detail(answer)) == (507, True)
+    assert nothing_is_left(stage)
 
 
 def body(*parts: bytes, end: bytes = b"--b--\r\n") -> bytes:

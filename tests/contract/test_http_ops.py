@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from opeva_api import cleanup
-from opeva_api.testing import Stage, staged
+from opeva_api.services import Services
+from opeva_api.testing import PlayedOperator, Stage, staged
+from opeva_specs.settings import Settings
 from opeva_specs.status import Phase
 from opeva_specs.terms import Terms
 
@@ -244,6 +246,19 @@ def test_a_long_list_takes_several_requests(stage: Stage, monkeypatch: pytest.Mo
         has(stage, Phase.FINISHED, f"f{n}")
     told = clean(stage, {"dry_run": False})
     assert (told["removed"], told["would_remove"], told["count"]) == (["f0", "f1"], ["f2"], 2)
+
+
+def test_a_job_that_runs_again_meanwhile_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator, api = PlayedOperator(tmp_path), Services(Settings(shared_data=tmp_path))
+    operator.tells("j", Phase.FINISHED)
+    api.index.rescan()
+    ended = api.index.get("j")
+    operator.tells("j", Phase.QUEUED)
+    api.index.rescan()
+    monkeypatch.setattr(api.index, "records", lambda: [ended])
+    wanted = cleanup.Wanted(keep=frozenset(), older_than_days=0, words=cleanup.checked_words(None))
+    assert cleanup.cleaned(api, wanted)["removed"] == []
+    assert operator.control.names() == []
 
 
 @pytest.mark.parametrize(

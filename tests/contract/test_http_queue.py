@@ -208,6 +208,16 @@ def test_while_nobody_knows_the_host_what_the_operator_saw_is_told(stage: Stage)
     assert "until the operator has looked" in explained(stage, "b")["message"]
 
 
+def test_a_host_out_of_reach_still_has_its_line(stage: Stage) -> None:
+    away = {"online": False, "usable": False, "message": "no route", "capacity": {"jobs": 1}}
+    stage.operator.has_hosts(local={}, far=away)
+    stage.eventually(lambda: "far" in stage.get("/hosts").json()["hosts"])
+    tells(stage, "r", Phase.RUNNING, host="far")
+    gone = Blocker(kind="EngineUnreachable", message="no route")
+    tells(stage, "a", host="far", reason="EngineUnreachable", blockers=(gone,))
+    assert kinds(explained(stage, "a")) == ["EngineUnreachable", "AtCapacity"]
+
+
 def test_each_host_has_its_own_line(stage: Stage) -> None:
     stage.operator.has_hosts(local={"capacity": {"jobs": 1}}, other={})
     stage.eventually(lambda: "other" in stage.get("/hosts").json()["hosts"])
@@ -337,7 +347,7 @@ def test_what_a_spec_lacks_is_told_before_it_is_submitted(
     told = preview(stage, **spec)
     assert kinds(told) == [kind]
     assert words in told["blockers"][0]["message"]
-    assert told["reason"] == kind
+    assert (told["reason"], told["position"]) == (kind, None)
 
 
 def test_all_that_a_spec_lacks_is_told_together(tmp_path: Path) -> None:

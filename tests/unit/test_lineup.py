@@ -14,7 +14,7 @@ from opeva_specs.terms import Blocker, Demand, Terms
 
 SETTINGS = Settings(max_jobs_per_user=2, max_bypass=1)
 HOSTS = {"local": {"capacity": {"jobs": 2, "cpu": 4, "memory": 4, "gpu": 1}}, "far": {"capacity": {"jobs": 1}}}
-NAMES = [f"j{n}" for n in range(6)]
+NAMES = [f"j{n}" for n in range(4)]
 KEPT = Blocker(kind=Reason.RESERVED, message="kept", details={"for": "j0", "passed": 1})
 
 
@@ -24,7 +24,7 @@ def standings(draw: st.DrawFn) -> tuple[str, Standing | None]:
     name = draw(st.sampled_from(NAMES))
     status = job_status(
         name,
-        draw(st.sampled_from(list(Phase))),
+        draw(st.sampled_from([Phase.QUEUED, Phase.QUEUED, Phase.RUNNING, Phase.FINISHED])),
         reason=draw(st.sampled_from(["AtCapacity", "BackOff", "DiskPressure", "Unkillable"])),
         queued_at=START + timedelta(seconds=draw(st.integers(0, 3))),
         host=draw(st.sampled_from(["local", "far", "nowhere"])),
@@ -50,11 +50,10 @@ def test_the_line_is_a_matter_of_where_jobs_stand_not_of_how_they_came_there(
     moves: list[tuple[str, Standing | None]],
 ) -> None:
     walked = Lineup(SETTINGS)
+    walked.see(HOSTS)
     for name, standing in moves:
         walked.place(name, standing)
         walked.order()
-        walked.why(name)
-    walked.see(HOSTS)
     fresh = lineup(dict(moves))
     assert walked.order() == fresh.order()
     for name in NAMES:
@@ -75,3 +74,31 @@ def test_whoever_waits_unhindered_is_the_only_one_of_its_host(moves: list[tuple[
     assert len(free) == len(set(free))
     waiting = {name for name, s in dict(moves).items() if s is not None and not s.is_placed}
     assert {standing.claim.name for standing in found.order()} == waiting
+
+
+def standing(name: str, phase: Phase = Phase.QUEUED, cpu: int = 1, **told: object) -> Standing | None:
+    """Where a status puts a job that was queued after those of smaller names."""
+    queued_at = START + timedelta(seconds=int(name[1:]))
+    told = {"reason": "AtCapacity", "demand": Demand(cpu), "queued_at": queued_at} | told
+    status = job_status(name, phase, **told).model_dump(mode="json", by_alias=True, exclude_none=True)
+    return of_status(status["metadata"], status["status"], SETTINGS.default_demand)
+
+
+def test_a_process_that_cannot_be_killed_holds_no_place() -> None:
+    assert standing("j1", Phase.STOPPING, reason=Reason.UNKILLABLE) is None
+    assert standing("j1", Phase.STOPPING, reason=Reason.STOPPED_BY_USER) is not None
+
+
+def test_a_job_that_steps_aside_holds_nobody_up() -> None:
+    found = lineup({"j1": standing("j1", cpu=4), "j2": standing("j2", cpu=4)})
+    assert found.why("j2").position == 2
+    found.place("j1", standing("j1", cpu=4, reason="BackOff"))
+    assert (found.why("j2").position, found.why("j2").hindrances, found.why("j1").position) == (1, (), None)
+
+
+def test_room_is_told_to_be_kept_only_as_long_as_the_operator_says_so() -> None:
+    jobs = {"j0": standing("j0", cpu=4), "j1": standing("j1", Phase.RUNNING), "j2": standing("j2")}
+    found = lineup(jobs | {"j3": standing("j3", blockers=(KEPT,))})
+    assert kinds(found.why("j2").hindrances) == ["Reserved"]
+    found.place("j3", standing("j3"))
+    assert kinds(found.why("j2").hindrances) == []
