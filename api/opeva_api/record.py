@@ -92,34 +92,13 @@ def from_status(
     meta, status = found["metadata"], found["status"]
     if status.get("hidden"):
         return None
-    word = Phase(status["phase"]).word
-    tries = [a for a in status.get("attempts", ()) if a["generation"] == meta["generation"]]
-    attempt = tries[-1] if tries else {}
-    info = (status.get("jobInfo") or {}) | {"resolved_config_available": status.get("configDigest") is not None}
-    times = _times(status, attempt, word)
-    told = {
-        "job_id": meta["name"],
-        "status": word,
-        "reason": status["reason"],
-        "message": status.get("message", "")[:_MAX_TEXT],
-        "job_info": merged_info({"job_id": meta["name"], **info}, extras, settings.mlflow_public_url),
-        "host": status.get("host") or "local",
-        **times,
-        "last_status_at": seen_at,
-        **_progress(attempt.get("progress") or {}, word),
-        **_durations(times),
-        "requeue_count": max(len(tries) - 1, 0),
-        "attempt_number": attempt.get("attempt", 0),
-        "generation": meta["generation"],
-        **{word: attempt.get(key) for word, key in _ENGINE_SAYS.items()},
-        "digest": meta["digest"],
-        "source": meta["source"],
-        "last_wish": status.get("lastWish"),
-    }
-    told |= {} if word in ENDED else {"eta": eta_of(told)}
-    standing = of_status(meta, status, settings.default_demand)
-    is_kept = bool((status.get("terms") or {}).get("keep"))
-    return replace(_record(told, mark, "status"), standing=standing, is_kept=is_kept)
+    told = _told(meta, status, seen_at)
+    told["job_info"] = merged_info(_owned(meta, status), extras, settings.mlflow_public_url)
+    return replace(
+        _record(told, mark, "status"),
+        standing=of_status(meta, status, settings.default_demand),
+        is_kept=bool((status.get("terms") or {}).get("keep")),
+    )
 
 
 def from_spec(job: SimulationJob, digest: str, queued_at: float, settings: Settings, mark: int = 0) -> Record:
@@ -191,6 +170,39 @@ def as_info(record: Record, extras: Mapping[str, Any]) -> dict[str, Any]:
     flat = {**extras, **info, **told}
     flat["error"] = told["message"] if record.word == "failed" else None
     return {key: value for key, value in flat.items() if value is not None}
+
+
+def _told(meta: Mapping[str, Any], status: Mapping[str, Any], seen_at: float) -> dict[str, Any]:
+    """What clients are told of a status, but for its job_info."""
+    word = Phase(status["phase"]).word
+    tries = [a for a in status.get("attempts", ()) if a["generation"] == meta["generation"]]
+    attempt = tries[-1] if tries else {}
+    times = _times(status, attempt, word)
+    told = {
+        "job_id": meta["name"],
+        "status": word,
+        "reason": status["reason"],
+        "message": status.get("message", "")[:_MAX_TEXT],
+        "host": status.get("host") or "local",
+        **times,
+        "last_status_at": seen_at,
+        **_progress(attempt.get("progress") or {}, word),
+        **_durations(times),
+        "requeue_count": max(len(tries) - 1, 0),
+        "attempt_number": attempt.get("attempt", 0),
+        "generation": meta["generation"],
+        **{word: attempt.get(key) for word, key in _ENGINE_SAYS.items()},
+        "digest": meta["digest"],
+        "source": meta["source"],
+        "last_wish": status.get("lastWish"),
+    }
+    return told if word in ENDED else told | {"eta": eta_of(told)}
+
+
+def _owned(meta: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+    """What of job_info the operator knows."""
+    has_config = status.get("configDigest") is not None
+    return {"job_id": meta["name"], **(status.get("jobInfo") or {}), "resolved_config_available": has_config}
 
 
 def _record(told: dict[str, Any], mark: int, origin: Origin) -> Record:
