@@ -151,8 +151,8 @@ def test_an_engine_that_is_away_while_an_image_is_fetched_fails_no_job(s: Simula
 
 
 def test_refusals_of_an_earlier_run_are_not_held_against_the_next(s: Simulation) -> None:
-    s.engine.fail("create", EngineUnreachable("no answer"))
-    s.drop("a", suspend=False)
+    s.engine.fail("create", EngineUnreachable("no answer"), times=1000)
+    s.drop("a")
     s.run()
     s.wish("a", "stop")
     s.run()
