@@ -128,7 +128,7 @@ class Actions:
                 return self._conclude(name, status, container)
             case Signal(container, signal):
                 self._signal(container, signal)
-                return status
+                return outcome.delivered(status, self._clock())
             case Remove(container):
                 self._hosts.of_container(container).engine.remove(container.id)
                 return status
@@ -197,10 +197,12 @@ class Actions:
 
     def _refused(self, name: str, status: JobStatus, error: EngineError | OSError, what: str) -> JobStatus:
         """Failed, if this is final; else the error is raised, to be tried again."""
-        if isinstance(error, EngineUnreachable | OSError):
-            if not self._refusals.is_final(name):
-                raise error
+        if isinstance(error, EngineUnreachable):
             self._host(status).engine.ping()  # an engine that does not answer at all has refused nothing
+        if isinstance(error, EngineUnreachable | OSError):
+            opened_at = status.attempt.created_at if status.attempt else None
+            if not self._refusals.is_final(name, opened_at):
+                raise error
         self._refusals.forget(name)
         words = f"{what}: {error}"
         if isinstance(error, OSError) and error.errno in _STORAGE:
@@ -270,11 +272,20 @@ class Actions:
         attempt = status.attempt
         if attempt is None or attempt.image_digest is not None:
             return status
-        engine = self._hosts.of_container(container).engine
-        digest = engine.image_digest(container.image_id or container.image) or container.image_id
+        digest = self._image_digest(container) or container.image_id
         attempts = tuple(changed(a, image_digest=digest) if a is attempt else a for a in status.status.attempts)
         updated: JobStatus = changed(status, status=changed(status.status, attempts=attempts))
         return updated
+
+    def _image_digest(self, container: Container) -> str | None:
+        """None also when the engine refuses to tell: that holds up no outcome."""
+        try:
+            return self._hosts.of_container(container).engine.image_digest(container.image_id or container.image)
+        except EngineUnreachable:
+            raise
+        except EngineError as error:
+            logger.warning("image of job %s: %s", container.job, error)
+            return None
 
     def _restore(self, name: str, status: JobStatus, shown: Generation) -> JobStatus:
         runs = [a for a in status.status.attempts if a.generation == shown.generation]

@@ -56,7 +56,7 @@ class Gatekeeper:
             self._roster.block(name, False)
             if self._roster.admit(name):
                 return Gate(is_open=True), status
-        elif {b.kind for b in found} != {Reason.DISK_PRESSURE}:  # that one is everybody's: the order stays
+        elif not _is_everybodys(found, is_reachable):
             self._roster.block(name, True)
         return Gate(is_open=False, blockers=(*found, *self._roster.hindrances(name))), status
 
@@ -119,6 +119,17 @@ class Gatekeeper:
                 host.pulls.want(accepted.image, name)
             return pulling(accepted.image, result)
         return None
+
+
+def _is_everybodys(found: list[Blocker], is_reachable: bool) -> bool:
+    """Whether it waits only for what all wait for: then it stays where it stands, for the order to be the same after.
+
+    Whoever waits for something of its own in an outage (suspended, in back-off) is beside the line already.
+    """
+    kinds = {b.kind for b in found}
+    if not is_reachable:
+        kinds.add(Reason.ENGINE_UNREACHABLE)
+    return bool(kinds) and kinds <= {Reason.DISK_PRESSURE, Reason.ENGINE_UNREACHABLE}
 
 
 def pulling(image: str, flight: Flight) -> Blocker:

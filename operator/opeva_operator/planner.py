@@ -131,7 +131,7 @@ def _unreachable(s: Situation, status: JobStatus) -> Plan | None:
     attempt = status.attempt
     if not isinstance(s.container, Unreachable) or attempt is None or not attempt.is_open:
         return None
-    if is_other_run(s, status):
+    if is_other_run(s, status) and status.status.reason != Reason.UNKILLABLE:  # that one has given its place back
         words = f"the next run waits, for this one may still be going: {s.container.message}"
         status = _told(status, status.status.phase, Reason.PREVIOUS_RUN_UNKNOWN, words)
     return Plan(status=status, recheck_after=UNREACHABLE_RECHECK)
@@ -204,14 +204,17 @@ def _live(s: Situation, status: JobStatus, found: Container) -> Plan:
         intent = end_wanted(s, status)
         if intent is None:
             return _running(s, outcome.beating(status, found, s.beat, s.now), found)
-    if intent.signaled_at is None:
-        intent = changed(intent, signaled_at=s.now)
-        grace = timedelta(seconds=status.status.grace_seconds)
-        status = outcome.stopping(status, intent)
-        return Plan(status=status, action=Signal(found, found.stop_signal), recheck_after=grace)
-    left = intent.signaled_at + timedelta(seconds=status.status.grace_seconds) - s.now
-    if left > timedelta(0):
-        return Plan(status=outcome.stopping(status, intent), recheck_after=left)
+    is_first = intent.signaled_at is None
+    signaled_at = intent.signaled_at or s.now
+    intent = changed(intent, signaled_at=signaled_at)
+    left = signaled_at + timedelta(seconds=status.status.grace_seconds) - s.now
+    if is_first or left > timedelta(0):
+        ask = Signal(found, found.stop_signal) if intent.delivered_at is None else None
+        return Plan(status=outcome.stopping(status, intent), action=ask, recheck_after=left)
+    return _killing(s, status, intent, found)
+
+
+def _killing(s: Situation, status: JobStatus, intent: Intent, found: Container) -> Plan:
     intent = intent if intent.killed_at is not None else changed(intent, killed_at=s.now)
     status = outcome.stopping(status, intent)
     if intent.killed_at is None or s.now - intent.killed_at < s.limits.stop_timeout:
@@ -254,7 +257,10 @@ def _queued(s: Situation, status: JobStatus) -> Plan | None:
     if isinstance(s.wanted, Absent) and not s.is_held:
         return _queued_without_file(s, status, s.wanted)
     amend = None if s.is_held else _amendment(s, status)
-    return Plan(status=status, action=amend) if amend else _at_the_gate(s, status)
+    if amend:
+        return Plan(status=status, action=amend)
+    given_up = outcome.not_again(status, s.limits.server_retries, s.now)
+    return Plan(status=given_up) if given_up else _at_the_gate(s, status)
 
 
 def _at_the_gate(s: Situation, status: JobStatus) -> Plan:
