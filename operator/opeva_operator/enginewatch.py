@@ -6,9 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from opeva_operator.engine import EngineError
+from opeva_operator.engine import EngineError, EngineUnreachable
 from opeva_operator.hosts import Host
 from opeva_operator.roster import Roster
+from opeva_specs.hostsfile import LOCAL
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ class EngineWatch:
         self._host, self._roster = host, roster
         self._wake, self._stopping = wake, stopping
         self._looked_at = float("-inf")
+        self._listing_wanted = threading.Event()
         self.was_listed = False
 
     def list_containers(self) -> None:
@@ -39,11 +41,22 @@ class EngineWatch:
             self._wake(container.job)
         self.was_listed = True
 
+    def want_listing(self) -> None:
+        """Have the thread that asks list the containers soon: whoever wants that need not wait for the engine."""
+        self._listing_wanted.set()
+
     def _look(self) -> None:
-        """Learn about the host, but not all the time."""
-        if time.monotonic() - self._looked_at >= LOOK_EVERY or self._host.facts.info is None:
-            self._looked_at = time.monotonic()
+        """Learn about the host, but not all the time; raises EngineUnreachable."""
+        if time.monotonic() - self._looked_at < LOOK_EVERY and self._host.facts.info is not None:
+            return
+        self._looked_at = time.monotonic()
+        try:
             self._host.look()
+            self._host.look_at_images(LOOK_EVERY)
+        except EngineUnreachable:
+            raise
+        except Exception:  # what it tells may be anything, and its jobs go on without
+            logger.exception("cannot learn about host %s", self._host.name)
 
     def listen(self) -> None:
         """Follow the engine's events until it is time to stop."""
@@ -60,26 +73,34 @@ class EngineWatch:
                 pass
             except Exception:  # what cannot be read is no reason to stop listening
                 logger.exception("cannot follow the engine's events")
-            self._stopping.wait(max(0.0, began + LISTEN_EVERY - time.monotonic()))
+            pause = LISTEN_EVERY if self._host.trouble is None else PING_EVERY
+            self._stopping.wait(max(0.0, began + pause - time.monotonic()))
 
     def ask(self) -> None:
         """Ask the engine from time to time whether it answers, until it is time to stop."""
         while not self._stopping.wait(PING_EVERY):
             was_lost = self._host.trouble is not None
             try:
-                self._host.engine.ping()
+                self._host.ping()
                 if was_lost:
-                    self._host.doubt()
-                    self._looked_at = float("-inf")
+                    self._greet()
+                    continue
+                self._host.answers()
+                self._look()
+                if self._listing_wanted.is_set():
+                    self._listing_wanted.clear()
                     self.list_containers()
-                else:
-                    self._host.answers()
-                    self._look()
-                    self._host.look_at_images(LOOK_EVERY)
             except EngineError as error:
                 self._host.lost(error)
                 if not was_lost:
                     self.wake_active()
+
+    def _greet(self) -> None:
+        """It is back: what is there, and is it still what it was?"""
+        if self._host.name != LOCAL:  # the volume here is the operator's own
+            self._host.doubt()
+        self._looked_at = float("-inf")
+        self.list_containers()
 
     def wake_active(self) -> None:
         """Have every job of this host looked at that has not ended."""

@@ -9,6 +9,12 @@ from opeva_operator.pulls import Pulls
 from opeva_specs.hostsfile import LOCAL, HostEntry, HostsFile
 
 MakeEngine = Callable[[str, HostEntry], Engine]
+WORKERS, WORKERS_ELSEWHERE = 8, 4
+
+
+def workers_of(file: HostsFile) -> dict[str, int]:
+    """How many jobs of each host are looked at a time: its engine keeps no more workers waiting than these."""
+    return {LOCAL: WORKERS, **{entry.name: WORKERS_ELSEWHERE for entry in file.others}}
 
 
 def make_hosts(

@@ -30,7 +30,7 @@ class Gatekeeper:
         self._acceptance, self._hosts = acceptance, hosts
         self._roster, self._volume, self._settings = roster, volume, settings
         self._networks: set[tuple[str, str]] = set()
-        self._making = threading.Lock()
+        self._making = {host.name: threading.Lock() for host in hosts}
 
     def ask(
         self, name: str, status: JobStatus, *, may_enter: bool = True, is_reachable: bool = True
@@ -80,9 +80,10 @@ class Gatekeeper:
         host = self._hosts.get(name)
         if host is None:
             return surroundings.host_unknown(name, self._hosts.names())
-        if host.trouble is not None or host.facts.unusable is None:
+        unusable = host.facts.unusable
+        if host.trouble is not None or unusable is None:
             return None  # whether it can be reached is looked at elsewhere
-        return surroundings.host_unusable(name, host.facts.unusable)
+        return surroundings.host_unusable(name, unusable)
 
     def _disk(self) -> Blocker | None:
         return surroundings.disk_pressure(self._volume, self._settings.min_free_bytes)
@@ -93,7 +94,7 @@ class Gatekeeper:
             return None
         try:
             if network == self._settings.docker_network:
-                with self._making:  # Docker would make two of one name
+                with self._making[host.name]:  # Docker would make two of one name
                     host.engine.ensure_network(network)
             elif not host.engine.has_network(network):
                 words = f"there is no Docker network {network!r}: create it, or name another one"

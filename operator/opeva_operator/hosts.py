@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from opeva_operator.capture import Capture
 from opeva_operator.engine import Container, Engine, EngineError, EngineInfo, EngineUnreachable, ImageTag
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 SLOW = 1.0  # seconds: whoever asks an engine that keeps others waiting this long would wait as well
 ANSWERS_EVERY = timedelta(seconds=5)
 Found = Container | Unreachable | None
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class Surroundings:
 
 @dataclass(slots=True)
 class Facts:
-    """What was learned of a host's machine; changed by the thread that asks it only."""
+    """What was learned of a host's machine; each field is replaced as a whole, so that any thread may read it."""
 
     info: EngineInfo | None = None
     clock_offset: timedelta = timedelta(0)  # its clock minus ours
@@ -75,7 +77,9 @@ class Host:
         self.trouble: str | None = "not asked yet"
         self._parts = parts
         self._lock = threading.Lock()
-        self._maybe: set[str] | None = None  # jobs that may have a container; None until the engine was listed
+        self._looking = threading.Lock()  # two probes at a time would remove each other
+        self._maybe: set[str] = set()  # jobs that may have a container
+        self._is_listed = False  # until it is, every job may have one
         self._is_frozen = entry.name != LOCAL  # then only the thread that asks from time to time asks it
         self._answered_at: datetime | None = None
 
@@ -83,52 +87,60 @@ class Host:
 
     def list_containers(self) -> list[Container]:
         """Every container of ours; from then on jobs that have none need not be asked for. Raises EngineError."""
-        began = time.monotonic()
-        try:
-            found = [replace(container, host=self.name) for container in self.engine.list()]
-        except EngineUnreachable:
-            self._is_frozen = time.monotonic() - began >= SLOW
-            raise
+        found = [replace(container, host=self.name) for container in self._asked(self.engine.list)]
         with self._lock:
-            self._maybe = (self._maybe or set()) | {container.job for container in found}
+            self._maybe |= {container.job for container in found}
+            self._is_listed = True
         self.answers()
         return found
 
     def may_hold(self, job: str) -> bool:
         """Whether a container of that job was seen here, or is being made."""
         with self._lock:
-            return self._maybe is not None and job in self._maybe
+            return job in self._maybe
 
     def find(self, job: str, container_name: str, *, surely: bool = False) -> Found:
         """The job's container; None means surely gone."""
         with self._lock:
-            may_exist = surely or self._maybe is None or job in self._maybe
-        if not may_exist or self._is_frozen:
+            may_exist = surely or not self._is_listed or job in self._maybe
+        if self._is_frozen:  # whether or not somebody took note of that already
+            return Unreachable(self.words)
+        if not may_exist:
             return Unreachable(self.words) if self.trouble else None
-        began = time.monotonic()
         try:
-            found = self.engine.find(container_name)
+            found = self._asked(lambda: self.engine.find(container_name))
         except EngineUnreachable as error:
-            self._is_frozen = time.monotonic() - began >= SLOW
             return self.lost(error)
         self.answers()
         with self._lock:
-            if self._maybe is not None:
-                (self._maybe.discard if found is None else self._maybe.add)(job)
+            (self._maybe.discard if found is None else self._maybe.add)(job)
         return None if found is None else replace(found, host=self.name)
 
     def expect(self, job: str) -> None:
         """A container of that job is about to be made: ask the engine for it from now on."""
         with self._lock:
-            if self._maybe is not None:
-                self._maybe.add(job)
+            self._maybe.add(job)
 
     # -- whether it answers --------------------------------------------------------------------------------------
 
     @property
     def words(self) -> str:
         """Why it cannot be reached; of another host than the operator's own with its name."""
-        return self.trouble or "" if self.name == LOCAL else f"host {self.name!r}: {self.trouble}"
+        trouble = self.trouble or "does not answer"
+        return trouble if self.name == LOCAL else f"host {self.name!r}: {trouble}"
+
+    def ping(self) -> None:
+        """Return when it answers. Raises EngineError."""
+        self._asked(self.engine.ping)
+
+    def _asked(self, question: Callable[[], Answer]) -> Answer:
+        """The answer; who waits in vain for one saves the others from doing so."""
+        began = time.monotonic()
+        try:
+            return question()
+        except EngineUnreachable:
+            self._is_frozen = time.monotonic() - began >= SLOW
+            raise
 
     def answers(self) -> None:
         """Whoever hears of the engine first has everything looked at that waited for it."""
@@ -154,24 +166,33 @@ class Host:
 
     def look(self) -> None:
         """Learn what there is, how its clock goes, and whether it has our volume. Raises EngineError."""
-        began = self._parts.clock()
-        info = self.engine.info()
-        self.facts.clock_offset = info.at - (began + (self._parts.clock() - began) / 2)
-        self.facts.info = info
-        if self.facts.unusable is not None:
-            before, self.facts.unusable = self.facts.unusable, unusable(self.engine, self.root(), self._parts.instance)
-            if self.facts.unusable is not None and before != self.facts.unusable:
-                logger.warning("host %s cannot be used: %s", self.name, self.facts.unusable)
-        capacity = capacity_of(self._entry, info, self._parts.settings) if self.facts.unusable is None else None
-        if capacity != self.facts.capacity:
-            self.facts.capacity = capacity
-            self._parts.set_capacity(self.name, capacity)
+        with self._looking:
+            began = self._parts.clock()
+            info = self.engine.info()
+            self.facts.clock_offset = info.at - (began + (self._parts.clock() - began) / 2)
+            self.facts.info = info
+            was_unusable = self.facts.unusable is not None
+            if was_unusable:
+                self._probe()
+            is_usable = self.facts.unusable is None
+            capacity = capacity_of(self._entry, info, self._parts.settings) if is_usable else None
+            is_changed = capacity != self.facts.capacity
+            if is_changed:
+                self.facts.capacity = capacity
+                self._parts.set_capacity(self.name, capacity)
+        if is_changed or (was_unusable and is_usable):
             self._parts.wake_all(self.name)
 
-    def doubt(self) -> None:
-        """It was away: its folder may be another one when it is back."""
-        if self.name != LOCAL:
-            self.facts.unusable = self.facts.unusable or "it was away, and is looked at anew"
+    def _probe(self) -> None:
+        before, found = self.facts.unusable, unusable(self.engine, self.root(), self._parts.instance)
+        self.facts.unusable = found
+        if found is not None and found != before:
+            logger.warning("host %s cannot be used: %s", self.name, found)
+
+    def doubt(self, why: str = "it was away, and is looked at anew") -> None:
+        """Its folder may be another one by now: no job starts there before it was looked at again."""
+        with self._looking:
+            self.facts.unusable = self.facts.unusable or why
 
     def look_at_images(self, least_seconds: float) -> None:
         """Learn which images there are, unless that was asked so short a time ago. Raises EngineError."""
@@ -216,11 +237,12 @@ class Hosts:
     def find(self, job: str, status: JobStatus | None, container_name: str, *, surely: bool = False) -> Found:
         """The job's container, wherever it is; None means surely gone."""
         own = self.of(status)
-        attempt = status.attempt if status else None
-        if own is None and status is not None and attempt is not None and attempt.is_open:
-            return Unreachable(f"the hosts file has no host {attempt.host!r} any more, where it was started")
         found = own.find(job, container_name, surely=surely) if own is not None else None
         if found is not None:
             return found
         others = (host for host in self if host is not own and host.may_hold(job))
-        return next((there for host in others if (there := host.find(job, container_name)) is not None), None)
+        found = next((there for host in others if (there := host.find(job, container_name)) is not None), None)
+        attempt = status.attempt if status else None
+        if found is None and own is None and attempt is not None and attempt.is_open:
+            return Unreachable(f"the hosts file has no host {attempt.host!r} any more, where it was started")
+        return found

@@ -15,7 +15,7 @@ from opeva_operator.actions import Actions
 from opeva_operator.clock import SteadyClock, wall_now
 from opeva_operator.engine import Engine, EngineError
 from opeva_operator.enginewatch import EngineWatch
-from opeva_operator.fleet import make_hosts
+from opeva_operator.fleet import make_hosts, workers_of
 from opeva_operator.folders import empty_trash
 from opeva_operator.founding import hand_over, host_boot_id, identify, recorded_jobs
 from opeva_operator.gate import Gatekeeper
@@ -29,7 +29,7 @@ from opeva_operator.specwatch import SpecWatch, is_held
 from opeva_operator.tell import Teller
 from opeva_operator.workqueue import WorkQueue
 from opeva_specs.admission import Line
-from opeva_specs.hostsfile import LOCAL, HostEntry, read_hosts
+from opeva_specs.hostsfile import HostEntry, read_hosts
 from opeva_specs.settings import Settings
 from opeva_specs.specfiles import SpecStore, is_spec_file
 from opeva_specs.status import JobStatus
@@ -39,7 +39,7 @@ from opeva_specs.watch import DirectoryWatch
 
 logger = logging.getLogger(__name__)
 
-WORKERS = 8
+END_SECONDS = 8.0
 TICK = 1.0
 HEARTBEAT_EVERY = 2.0
 REGISTRY_EVERY = 5.0
@@ -90,7 +90,7 @@ class Operator:
     def _build(self, instance: str) -> None:
         """Every part, and who knows whom."""
         settings, volume, clock = self._settings, self._volume, self._clock
-        self._queue = WorkQueue()
+        self._queue = WorkQueue(lane_of=lambda name: self._roster.host_of(name), workers=workers_of(self._file))
         line = Line({}, per_user=settings.max_jobs_per_user, max_bypass=settings.max_bypass)
         self._roster = Roster(line, settings.default_demand, self._queue.add)
         self._hosts = make_hosts(
@@ -158,7 +158,7 @@ class Operator:
         self._first.update(name for name, _ in self._roster.items() if self._specs.has_lost(name))
         for name in self._first:
             self._queue.add(name)
-        for number in range(WORKERS):
+        for number in range(sum(workers_of(self._file).values())):
             self._run(self._work, f"worker-{number}")
         self._run(self._keep_time, "timekeeper")
         for host, watch in zip(self._hosts, self._engine_watches, strict=True):
@@ -175,9 +175,10 @@ class Operator:
         self._stopping.set()
         self._watch.stop()
         self._queue.close()
+        until = time.monotonic() + END_SECONDS
         for thread in self._threads:
             if thread.name.startswith("worker-"):
-                thread.join(8.0 / WORKERS)
+                thread.join(max(0.0, until - time.monotonic()))
         for host in self._hosts:
             host.capture.stop()
         self._lock.release()
@@ -249,9 +250,8 @@ class Operator:
         """The full pass that correctness rests on: specs, containers, statuses, wishes."""
         self._specs.scan()
         self._specs.guard()
-        for host, watch in zip(self._hosts, self._engine_watches, strict=True):
-            if host.name == LOCAL or host.trouble is None:  # one that is away is asked by its own thread only
-                watch.list_containers()
+        for watch in self._engine_watches:
+            watch.want_listing()
         self._import()
         due = self._roster.due(MOST_WAITING) | set(self._roster.front())
         for name in due | set(self._controls.names()) | self._changed_behind_us():

@@ -319,8 +319,9 @@ def _ended(s: Situation, status: JobStatus) -> Plan | None:
     left = endings.expires_in(s, status)
     if action is None and left is not None and left <= timedelta(0):
         action = Expire()
-    if action is not None and isinstance(s.container, Unreachable):
-        return Plan(status=status, recheck_after=UNREACHABLE_RECHECK)  # its container may still be there
+    may_be_there = isinstance(s.container, Unreachable) and bool(status.status.attempts)
+    if action is not None and may_be_there:
+        return Plan(status=status, recheck_after=UNREACHABLE_RECHECK)  # its container
     return Plan(status=status, action=action, recheck_after=left if action is None else None)
 
 

@@ -13,7 +13,7 @@ from opeva_operator.hosts import ANSWERS_EVERY, Found, Hosts
 from opeva_operator.launch import container_name
 from opeva_operator.pulse import Pulses
 from opeva_operator.roster import Roster
-from opeva_operator.situation import Action, Beat, Gate, Limits, Plan, Situation, Unreachable
+from opeva_operator.situation import Accept, Action, Beat, Gate, Limits, Plan, Situation, Unreachable
 from opeva_operator.specwatch import SpecWatch
 from opeva_operator.workqueue import WorkQueue
 from opeva_specs.settings import Settings
@@ -119,7 +119,13 @@ class Reconciler:
                 self._parts.queue.add(name, later.after)
                 return
             done = plan.action
+            if isinstance(done, Accept) and self._moves(status):
+                self._parts.queue.add(name)  # another host's workers go on with it
+                return
         raise RuntimeError(f"cannot settle job {name!r} in {MOST_STEPS} steps")
+
+    def _moves(self, status: JobStatus | None) -> bool:
+        return self._parts.hosts.of(status) is not self._parts.hosts.local
 
     def _attend(self, name: str, status: JobStatus | None, container: Found) -> None:
         """What a running container gets beside: its log written along, its image's digest noted."""

@@ -207,7 +207,7 @@ class Roster:
         """Names of the jobs that have not ended, everywhere or of one host."""
         with self._lock:
             found = self._occupied | set(self._claims)
-            return found if host is None else {name for name in found if self._host(name) == host}
+            return found if host is None else {name for name in found if self.host_of(name) == host}
 
     def due(self, most: int) -> set[str]:
         """Names for a full pass: all that were started, and in turn so many of those that wait.
@@ -229,14 +229,15 @@ class Roster:
     def running(self, host: str | None = None) -> set[str]:
         """Names of the jobs that have started and not ended, everywhere or on one host."""
         with self._lock:
-            return {name for name in self._occupied if host is None or self._host(name) == host}
+            return {name for name in self._occupied if host is None or self.host_of(name) == host}
 
     def waiting(self) -> list[Claim]:
         """Every queued job, in the line or beside it."""
         with self._lock:
             return list(self._claims.values())
 
-    def _host(self, name: str) -> str:
+    def host_of(self, name: str) -> str:
+        """Where the job is or will be; of one that is not known yet, the operator's own."""
         entry = self._entries.get(name)
         return entry.host if entry else LOCAL
 

@@ -36,6 +36,8 @@ QUICK = {
 class Site:
     """A volume, an engine, and the operator between them."""
 
+    program: tuple[str, ...] = (str(Path(sys.executable).with_name("opeva-operator")),)
+
     def __init__(
         self, root: Path, network: str, *, docker_host: str | None = None, through: str | None = None, **settings: str
     ) -> None:
@@ -65,8 +67,7 @@ class Site:
         """One more operator process on the volume."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OPEVA_", "COVERAGE"))}
         with self.log.open("ab") as log:
-            program = Path(sys.executable).with_name("opeva-operator")
-            return subprocess.Popen([program], env=inherited | self.settings, stdout=log, stderr=log)
+            return subprocess.Popen(self.program, env=inherited | self.settings, stdout=log, stderr=log)
 
     def is_synced(self) -> bool:
         """Whether the running operator has looked at everything once."""

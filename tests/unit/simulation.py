@@ -21,10 +21,11 @@ from tests.unit.mortal import Crash, Fate, MortalEngine, MortalVolume
 
 from opeva_operator import handlers
 from opeva_operator.engine import Engine, EngineEvent
+from opeva_operator.enginewatch import EngineWatch
 from opeva_operator.local import Operator
 from opeva_operator.lock import HolderLock
 from opeva_operator.testing import FakeClock
-from opeva_specs.hostsfile import HostEntry
+from opeva_specs.hostsfile import LOCAL, HostEntry
 from opeva_specs.settings import Settings
 from opeva_specs.status import JobStatus, Wish
 from opeva_specs.store import ControlStore, EventLog, StatusStore
@@ -114,24 +115,29 @@ class SteppedOperator(Operator):
 
 
 class Simulation:
-    """One volume, one engine, one clock, and an operator that may die and come back."""
+    """One volume, one clock, an operator that may die and come back, its engine, and one for each of other `hosts`."""
 
-    def __init__(self, root: Path, *, beside: "Simulation | None" = None, **settings: Any) -> None:
+    def __init__(
+        self, root: Path, *, beside: "Simulation | None" = None, hosts: tuple[str, ...] = (), **settings: Any
+    ) -> None:
         chosen = {"default_image": IMAGE, "min_free_bytes": 0, "max_concurrent_jobs": 4, **settings}
         self.settings = Settings(shared_data=root, **chosen)
+        self.name_hosts(*hosts)
         self.volume = SharedVolume(root)
         self.clock, self.fate = beside.clock if beside else FakeClock(), Fate()
         self.statuses, self.controls, self.events = (
             StatusStore(self.volume), ControlStore(self.volume), EventLog(self.volume)
         )  # fmt: skip
-        self.engine = MortalEngine(self.clock, self.fate, self.statuses)
+        self.engines = {name: MortalEngine(self.clock, self.fate, self.statuses) for name in (LOCAL, *hosts)}
+        self.engine = self.engines[LOCAL]
         self.engine.host = beside.engine.host if beside else self.engine.host
-        self.engine.have_image(IMAGE)
+        for engine in self.engines.values():
+            engine.have_image(IMAGE)
         self.crashes = 0
         self.lives: Counter[str] = Counter()  # how often a job was deleted with all that was known of it
         self.is_deaf = False  # no events of files: only scans find them
         self._numbers = itertools.count(1)
-        self._stream: Any = None
+        self._streams: dict[str, Any] = {}
         self._age = 0
         self.boot()
 
@@ -140,6 +146,7 @@ class Simulation:
     def boot(self, **settings: Any) -> None:
         """Start an operator over what is there; one that dies on the way is started again."""
         self.settings = self.settings.model_copy(update=settings)
+        self._streams = {name: stream for name, stream in self._streams.items() if name == LOCAL}
         while True:
             self.operator = SteppedOperator(self.settings, self._connect, self.clock, self.fate)
             try:
@@ -148,9 +155,19 @@ class Simulation:
             except Crash:
                 self._bury()
 
+    def name_hosts(self, *hosts: str, **more: Any) -> None:
+        """Write the hosts file; the operator reads it when it is started the next time."""
+        root = self.settings.shared_data
+        common = {"sharedData": str(root), **more}
+        rows = [{"name": name, "url": f"unix:///run/{name}.sock", **common} for name in hosts]
+        file = root.with_name(f"{root.name}-hosts.yaml")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(yaml.safe_dump({"hosts": rows}))
+        self.settings = self.settings.model_copy(update={"hosts": str(file)})
+
     def _connect(self, instance: str, at: HostEntry) -> Engine:
-        self.engine.instance = instance
-        return self.engine
+        self.engines[at.name].instance = instance
+        return self.engines[at.name]
 
     def _bury(self) -> None:
         self.crashes += 1
@@ -174,19 +191,26 @@ class Simulation:
 
     def _turn(self) -> bool:
         self._bury_the_deleted()
-        self._listen()
-        with self.engine.host.changed:
-            self.engine.host.settle()
-            heard: list[EngineEvent] = []
-            if self._stream is not None:
-                heard, self._stream.pending = self._stream.pending, heard
-            for event in heard if self.engine.is_reachable else ():
-                self.operator._queue.add(event.job)
+        for watch in self.operator._engine_watches:
+            self._hear(watch)
         return self.operator.step()
+
+    def _hear(self, watch: EngineWatch) -> None:
+        name = watch._host.name
+        engine = self.engines[name]
+        self._listen(watch, name, engine)
+        with engine.host.changed:
+            engine.host.settle()
+            heard: list[EngineEvent] = []
+            if (stream := self._streams.get(name)) is not None:
+                heard, stream.pending = stream.pending, heard
+            for event in heard if engine.is_reachable else ():
+                self.operator._queue.add(event.job)
 
     def _bury_the_deleted(self) -> None:
         for name in self.fate.deleted:
-            self.engine.forget(name)
+            for engine in self.engines.values():
+                engine.forget(name)
             self.lives[name] += 1
         self.fate.deleted.clear()
 
@@ -209,13 +233,14 @@ class Simulation:
                 self._alive(self.operator.resync)
             self.run()
 
-    def _listen(self) -> None:
+    def _listen(self, watch: EngineWatch, name: str, engine: MortalEngine) -> None:
         """Keep a stream of events open, as the thread that listens does."""
-        if not self.engine.is_reachable or (self._stream is not None and not self._stream.is_closed):
+        stream = self._streams.get(name)
+        if not engine.is_reachable or (stream is not None and not stream.is_closed):
             return
         left, self.fate.left = self.fate.left, None
-        self._stream = self.engine.events()
-        self.operator._engine_watches[0].list_containers()
+        self._streams[name] = engine.events()
+        watch.list_containers()
         self.fate.left = left
 
     # -- files ---------------------------------------------------------------------------------------------------
@@ -282,11 +307,20 @@ class Simulation:
 
     def finish(self, name: str, exit_code: int = 0, *, oom: bool = False) -> None:
         """Let a job's container end by itself."""
-        self.engine.finish(name, exit_code, oom=oom)
+        places = self.places(name)
+        self.engines[places[0] if places else LOCAL].finish(name, exit_code, oom=oom)
 
     def is_live(self, name: str) -> bool:
         """Whether a container of that job runs."""
-        return any(box.wanted.job == name and box.seen.is_live for box in self.engine.host.boxes.values())
+        return bool(self.places(name))
+
+    def places(self, name: str) -> list[str]:
+        """The hosts where a container of that job runs."""
+        return [
+            host
+            for host, engine in self.engines.items()
+            if any(box.wanted.job == name and box.seen.is_live for box in engine.host.boxes.values())
+        ]
 
     def rejected(self, file: str) -> list[dict[str, Any]]:
         """What is told against a spec file."""

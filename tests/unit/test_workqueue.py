@@ -159,3 +159,43 @@ def test_the_length_counts_what_waits_and_what_is_held(queue: WorkQueue) -> None
     queue.add("b", after=9)
     queue.get(timeout=0)
     assert len(queue) == 2
+
+
+def test_names_of_a_lane_have_so_many_workers_and_others_are_not_kept_waiting(ticks: Ticks) -> None:
+    queue = WorkQueue(ticks, lane_of=lambda name: name[0], workers={"a": 2})
+    for name in ("a1", "a2", "a3", "b1", "b2", "b3"):
+        queue.add(name)
+    assert [queue.get(timeout=0) for _ in range(6)] == ["a1", "a2", "b1", "b2", "b3", None]
+    queue.done("a1")
+    assert queue.get(timeout=0) == "a3"
+    queue.done("a2", failed=True)
+    queue.done("a3")
+    ticks.now += 1
+    assert queue.get(timeout=0) == "a2"
+
+
+def test_a_worker_is_free_for_its_lane_again_whatever_came_of_the_name(ticks: Ticks) -> None:
+    lanes = {"a": "x"}
+    queue = WorkQueue(ticks, lane_of=lambda name: lanes[name], workers={"x": 1, "y": 1})
+    for _ in range(3):
+        queue.add("a")
+        assert queue.get(timeout=0) == "a"
+        lanes["a"] = "y" if lanes["a"] == "x" else "x"  # it moved while it was being handled
+        queue.done("a")
+    lanes["b"] = "x"
+    queue.add("b")
+    queue.add("a")
+    assert {queue.get(timeout=0), queue.get(timeout=0)} == {"a", "b"}
+
+
+def test_a_thread_that_waits_for_a_worker_of_its_lane_is_woken() -> None:
+    queue = WorkQueue(lane_of=lambda name: "x", workers={"x": 1})
+    queue.add("a")
+    queue.add("b")
+    assert queue.get(timeout=0) == "a"
+    got: list[str | None] = []
+    waiting = threading.Thread(target=lambda: got.append(queue.get(timeout=10)))
+    waiting.start()
+    queue.done("a")
+    waiting.join(10)
+    assert got == ["b"]

@@ -1,0 +1,284 @@
+"""Three more Docker engines, reached by a socket, over TLS and over ssh: jobs run where they are pinned, or wait."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.farm import Farm, farm_in, hosts_file
+from tests.e2e.harness import Site, consistently
+from tests.e2e.jobs import SLEEP
+
+pytestmark = pytest.mark.docker
+
+ELSEWHERE = ("cellar", "tower", "attic")
+
+
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory: pytest.TempPathFactory, busybox: str) -> Iterator[Farm]:
+    with farm_in(tmp_path_factory.mktemp("farm"), busybox) as made:
+        yield made
+
+
+class Wide(Site):
+    """A site with a hosts file."""
+
+    def name_hosts(self, *entries: dict[str, object]) -> None:
+        """What the operator reads at its next start."""
+        self.settings["OPEVA_HOSTS"] = hosts_file(self.root.parent / "hosts.yaml", *entries)
+
+    def hosts(self) -> dict[str, Any]:
+        """What `state/hosts.json` tells."""
+        try:
+            return dict(json.loads((self.root / "state/hosts.json").read_text()))
+        except FileNotFoundError:
+            return {}
+
+    def until_usable(self, *names: str) -> None:
+        """Wait until jobs may run there."""
+        self.until_true(lambda: all(self.hosts().get(name, {}).get("usable") for name in names), f"{names} are usable")
+
+    def here(self, farm: Farm, name: str) -> list[str]:
+        """The hosts that hold a container of that job."""
+        listing = ["ps", "--all", "--quiet", "--filter", f"label=opeva.io/job={name}"]
+        listing += ["--filter", f"label=opeva.io/instance={self.instance}"]
+        found = [host for host, engine in farm.engines.items() if _docker(engine.host, *listing)]
+        return [*(["local"] if self.containers(name) else []), *found]
+
+
+def _docker(host: str, *arguments: str) -> str:
+    done = subprocess.run(["docker", "--host", host, *arguments], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def wide(tmp_path: Path, network: str, farm: Farm) -> Iterator[Wide]:
+    """A site on the machine's own engine and on those of the farm."""
+    site = Wide(tmp_path / "volume", network, OPEVA_ENGINE_TIMEOUT_SECONDS="5")
+    site.name_hosts(*farm.entries(site.root).values())
+    try:
+        site.start()
+        yield site
+    finally:
+        site.close()
+
+
+def test_jobs_run_where_they_are_pinned_and_only_there(wide: Wide, farm: Farm) -> None:
+    wide.until_usable("local", *ELSEWHERE)
+    for host in ELSEWHERE:
+        wide.run(f"at-{host}", f"echo hello from {host}; sleep 4; exit 3", targetHost=host)
+    wide.run("at-local", "echo hello from local; sleep 4; exit 3")
+    for host in (*ELSEWHERE, "local"):
+        wide.until(f"at-{host}", "Running")
+        assert wide.here(farm, f"at-{host}") == [host]
+        wide.until_true(lambda host=host: "hello" in _log(wide, host), "its log is written along")  # type: ignore[misc]
+        assert wide.status(f"at-{host}").phase == "Running"  # type: ignore[union-attr]
+    for host in (*ELSEWHERE, "local"):
+        told = wide.until(f"at-{host}", "Failed", "ExitNonZero")
+        assert (told.attempt["host"], told.attempt["exitCode"]) == (host, 3)
+        assert told.attempt["evidence"] == [f"hello from {host}"]
+        assert _log(wide, host) == f"hello from {host}\n"
+        assert wide.runs(f"at-{host}") == 1
+        wide.until_true(lambda host=host: wide.here(farm, f"at-{host}") == [], "it is removed")  # type: ignore[misc]
+
+
+def _log(site: Site, host: str) -> str:
+    file = site.root / f"jobs/at-{host}/logs/container.log"
+    return file.read_text() if file.exists() else ""
+
+
+def test_a_stop_reaches_every_host(wide: Wide, farm: Farm) -> None:
+    for host in ELSEWHERE:
+        wide.run(f"stop-{host}", SLEEP, targetHost=host)
+    for host in ELSEWHERE:
+        wide.until(f"stop-{host}", "Running")
+        wide.wish(f"stop-{host}", "stop")
+    for host in ELSEWHERE:
+        wide.until(f"stop-{host}", "Stopped", "StoppedByUser")
+        assert wide.here(farm, f"stop-{host}") == []
+
+
+def test_one_frozen_and_one_killed_change_no_outcome_and_keep_no_other_waiting(wide: Wide, farm: Farm) -> None:
+    for host in ELSEWHERE:
+        wide.run(f"long-{host}", "while [ ! -e /data/ledger/end ]; do sleep 0.2; done; exit 7", targetHost=host)
+    for number in range(10):  # more than there are workers for a host
+        wide.run(f"more-{number}", "while [ ! -e /data/ledger/end ]; do sleep 0.2; done; exit 7", targetHost="attic")
+    for name in [*(f"long-{host}" for host in ELSEWHERE), *(f"more-{n}" for n in range(4))]:
+        wide.until(name, "Running")
+    try:
+        farm.engines["attic"].send(signal.SIGSTOP)
+        farm.engines["tower"].stop(signal.SIGKILL)
+        for number in range(8):
+            wide.run(f"quick-{number}", "true", targetHost="cellar")
+            wide.run(f"mine-{number}", "true")
+        began = time.monotonic()
+        for number in range(8):
+            wide.until(f"quick-{number}", "Finished")
+            wide.until(f"mine-{number}", "Finished")
+        assert time.monotonic() - began < 20
+        wide.run("waits", "true", targetHost="tower")
+        wide.until("waits", "Queued", "EngineUnreachable")
+        wide.until_true(lambda: not wide.hosts()["attic"]["online"] and not wide.hosts()["tower"]["online"], "seen")
+        consistently(lambda: _age(wide) < 6, "the heartbeat is fresh", 8, wide.explain)
+        for host in ELSEWHERE:
+            assert wide.status(f"long-{host}").phase == "Running"  # type: ignore[union-attr]
+        assert wide.here(farm_without(farm, "attic", "tower"), "long-cellar") == ["cellar"]
+        wide.restart()  # is synced in time, with two hosts away
+        assert wide.status("long-attic").phase == "Running"  # type: ignore[union-attr]
+    finally:
+        farm.engines["attic"].send(signal.SIGCONT)
+        farm.engines["tower"].start()
+    (wide.root / "ledger/end").touch()
+    for host in ("cellar", "attic"):
+        told = wide.until(f"long-{host}", "Failed", "ExitNonZero", within=60)
+        assert told.attempt["exitCode"] == 7
+    assert wide.until("long-tower", "Failed", within=60).reason == "EngineRestart"
+    wide.until("waits", "Finished", within=60)
+    for host in ELSEWHERE:
+        assert wide.runs(f"long-{host}") == 1
+
+
+def farm_without(farm: Farm, *names: str) -> Farm:
+    """The same farm, without those that do not answer."""
+    left = Farm.__new__(Farm)
+    left.engines = {name: engine for name, engine in farm.engines.items() if name not in names}
+    return left
+
+
+def _age(site: Site) -> float:
+    heard = datetime.fromisoformat(site.operator()["heartbeat"])
+    return (datetime.now(UTC) - heard).total_seconds()
+
+
+def test_a_host_with_another_path_or_another_volume_is_unusable_and_one_that_nobody_knows_unknown(
+    wide: Wide, farm: Farm, tmp_path: Path
+) -> None:
+    other = tmp_path / "other/state"
+    other.mkdir(parents=True)
+    (other / "instance.json").write_text('{"id": "11111111-somebody-else"}')
+    entries = farm.entries(wide.root)
+    entries["cellar"]["sharedData"] = str(tmp_path / "nowhere")
+    entries["tower"]["sharedData"] = str(tmp_path / "other")
+    wide.name_hosts(*entries.values())
+    wide.restart()
+    wide.run("nowhere", targetHost="cellar")
+    wide.run("others", targetHost="tower")
+    wide.run("typo", targetHost="atic")
+    assert "nowhere" in wide.until("nowhere", "Queued", "HostUnusable").message
+    assert "11111111-somebody-else" in wide.until("others", "Queued", "HostUnusable").message
+    assert "did you mean 'attic'?" in wide.until("typo", "Queued", "HostUnknown").message
+    assert wide.hosts()["cellar"]["online"] and not wide.hosts()["cellar"]["usable"]
+    assert not (tmp_path / "nowhere").exists()
+    wide.name_hosts(*farm.entries(wide.root).values())
+    wide.restart()
+    wide.until("nowhere", "Finished")
+    wide.until("others", "Finished")
+    assert [wide.runs(name) for name in ("nowhere", "others", "typo")] == [1, 1, 0]
+
+
+def test_a_host_gives_what_the_file_grants(wide: Wide, farm: Farm) -> None:
+    entries = farm.entries(wide.root)
+    entries["attic"] |= {"capacity": {"cpu": "500m", "memory": "200Mi", "jobs": 1}, "labels": {"room": "roof"}}
+    wide.name_hosts(*entries.values())
+    wide.restart()
+    wide.until_usable("attic")
+    told = wide.hosts()["attic"]
+    assert told["capacity"] == {"jobs": 1, "cpu": 500_000_000, "memory": 200 * 2**20, "gpu": 0}
+    assert told["labels"] == {"room": "roof"}
+    assert abs(told["clockOffsetSeconds"]) < 5
+    wide.run("large", SLEEP, targetHost="attic", resources={"cpu": 1})
+    wide.until("large", "Queued", "TooLarge")
+    wide.run("first", SLEEP, targetHost="attic", resources={"cpu": "100m", "memory": "50Mi"})
+    wide.until("first", "Running")
+    wide.run("second", targetHost="attic", resources={"cpu": "100m", "memory": "50Mi"})
+    wide.until("second", "Queued", "AtCapacity")
+    wide.wish("first", "stop")
+    wide.until("second", "Finished")
+
+
+def test_an_operator_that_dies_leaves_no_ssh_connection_behind(wide: Wide, farm: Farm) -> None:
+    wide.until_usable("attic")
+    mark = f":{farm.engines['attic'].host.removeprefix('unix://')}"
+    assert len(_processes(mark)) == 1
+    wide.kill()
+    wide.until_true(lambda: _processes(mark) == [], "no process of the tunnel is left", within=5)
+    wide.start()
+    wide.until_usable("attic")
+    began = time.monotonic()
+    wide.stop()
+    assert time.monotonic() - began < 12
+    wide.until_true(lambda: _processes(mark) == [], "no process of the tunnel is left", within=5)
+
+
+def _processes(mark: str) -> list[str]:
+    """Those of ssh that lead to that socket."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = file.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if words[0] == "ssh" and any(word.endswith(mark) for word in words):
+            found.append(" ".join(words))
+    return found
+
+
+def test_a_tunnel_that_breaks_is_opened_anew(wide: Wide, farm: Farm) -> None:
+    wide.run("through", "while [ ! -e /data/ledger/end ]; do sleep 0.2; done; echo after", targetHost="attic")
+    wide.until("through", "Running")
+    mark = f":{farm.engines['attic'].host.removeprefix('unix://')}"
+    farm.sshd.close()
+    subprocess.run(["pkill", "--exact", "--full", _processes(mark)[0].strip()], check=False)
+    wide.until_true(lambda: not wide.hosts()["attic"]["online"], "it is away")
+    assert "ssh" in wide.hosts()["attic"]["message"]
+    (wide.root / "ledger/end").touch()
+    wide.stays("through", 2, phase="Running")
+    farm.sshd.start()
+    told = wide.until("through", "Finished", within=60)
+    assert told.attempt["exitCode"] == 0
+    assert (wide.root / "jobs/through/logs/container.log").read_text() == "after\n"
+
+
+BOOTED = """
+import functools, os
+from opeva_operator import local, main
+from opeva_specs.settings import load_settings
+main.Operator = functools.partial(local.Operator, boot_id=lambda: os.environ["BOOT"])
+raise SystemExit(main.run(load_settings()))
+"""
+
+
+class Booted(Site):
+    """A site whose operator believes in the boot id that it is told."""
+
+    program = (sys.executable, "-c", BOOTED)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_run_that_was_killed_by_a_reboot_of_its_host_is_told_so(tmp_path: Path, network: str, number: int) -> None:
+    site = Booted(tmp_path / "volume", network, BOOT="one")
+    try:
+        site.start()
+        for name in ("reboot", "again"):
+            site.run(name, SLEEP, **({"backoffLimit": 1} if name == "again" else {}))
+        site.until("reboot", "Running")
+        site.until("again", "Running")
+        site.kill()
+        for name in ("reboot", "again"):
+            site.client.kill(site.container(name))
+        site.start(BOOT="two")
+        site.until("reboot", "Failed", "HostReboot")
+        told = site.until("again", "Running", within=60)
+        assert [attempt["reason"] for attempt in told.attempts] == ["HostReboot", None]
+        site.client.kill(site.container("again"))
+        told = site.until("again", "Failed", within=60)
+        assert told.attempt["reason"] != "HostReboot"  # that one was killed without a reboot
+    finally:
+        site.close()
