@@ -92,7 +92,7 @@ class DockerEngine:
     def ping(self) -> None:
         """Return when the engine answers; raise EngineUnreachable otherwise."""
         with translated("reach the engine"):
-            self._client.ping()
+            self._client.get(self._url("/_ping"), timeout=min(10, self._timeout_seconds)).raise_for_status()
 
     def info(self) -> EngineInfo:
         """What the engine tells of itself and its machine."""

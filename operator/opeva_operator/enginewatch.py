@@ -24,6 +24,8 @@ class EngineWatch:
         self._host, self._roster = host, roster
         self._wake, self._stopping = wake, stopping
         self._looked_at = float("-inf")
+        self._looking = threading.Lock()
+        self._is_list_due = False
         self.was_listed = False
 
     def list_containers(self) -> None:
@@ -41,9 +43,14 @@ class EngineWatch:
 
     def _look(self) -> None:
         """Learn about the host, but not all the time."""
-        if time.monotonic() - self._looked_at >= LOOK_EVERY or self._host.facts.info is None:
-            self._looked_at = time.monotonic()
-            self._host.look()
+        with self._looking:  # two looks at once would remove each other's container
+            if time.monotonic() - self._looked_at >= LOOK_EVERY or self._host.facts.info is None:
+                self._looked_at = time.monotonic()
+                self._host.look()
+
+    def want_list(self) -> None:
+        """Have the containers listed soon, by the thread that asks: whoever calls this waits for no engine."""
+        self._is_list_due = True
 
     def listen(self) -> None:
         """Follow the engine's events until it is time to stop."""
@@ -67,19 +74,26 @@ class EngineWatch:
         while not self._stopping.wait(PING_EVERY):
             was_lost = self._host.trouble is not None
             try:
-                self._host.engine.ping()
+                self._host.ping()
                 if was_lost:
                     self._host.doubt()
                     self._looked_at = float("-inf")
                     self.list_containers()
                 else:
-                    self._host.answers()
-                    self._look()
-                    self._host.look_at_images(LOOK_EVERY)
+                    self._go_on()
             except EngineError as error:
                 self._host.lost(error)
                 if not was_lost:
                     self.wake_active()
+
+    def _go_on(self) -> None:
+        """What is asked of a host that answers as before."""
+        self._host.answers()
+        self._look()
+        self._host.look_at_images(LOOK_EVERY)
+        if self._is_list_due:
+            self._is_list_due = False
+            self.list_containers()
 
     def wake_active(self) -> None:
         """Have every job of this host looked at that has not ended."""

@@ -1,6 +1,5 @@
 """The gate: may a queued job start now? Asks the surroundings and the queue, and names all that is in the way."""
 
-import threading
 from datetime import datetime
 
 from opeva_operator.acceptance import Acceptance, Accepted, ConfigMissing
@@ -30,7 +29,6 @@ class Gatekeeper:
         self._acceptance, self._hosts = acceptance, hosts
         self._roster, self._volume, self._settings = roster, volume, settings
         self._networks: set[tuple[str, str]] = set()
-        self._making = threading.Lock()
 
     def ask(
         self, name: str, status: JobStatus, *, may_enter: bool = True, is_reachable: bool = True
@@ -93,7 +91,7 @@ class Gatekeeper:
             return None
         try:
             if network == self._settings.docker_network:
-                with self._making:  # Docker would make two of one name
+                with host.making_network:  # Docker would make two of one name
                     host.engine.ensure_network(network)
             elif not host.engine.has_network(network):
                 words = f"there is no Docker network {network!r}: create it, or name another one"

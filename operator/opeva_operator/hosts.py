@@ -4,6 +4,7 @@ Unknown is not absent: a host that does not answer changes no outcome, and keeps
 the thread that asks from time to time asks a host that keeps others waiting.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 SLOW = 1.0  # seconds: whoever asks an engine that keeps others waiting this long would wait as well
 ANSWERS_EVERY = timedelta(seconds=5)
+AT_ONCE = 4  # so many may wait for one host's answer: who looks after jobs of other hosts is never among them
+PATIENCE = 5.0  # seconds: a host that leaves all of these waiting so long keeps nobody else
 Found = Container | Unreachable | None
 
 
@@ -74,7 +77,9 @@ class Host:
         self.facts = Facts()
         self.trouble: str | None = "not asked yet"
         self._parts = parts
+        self.making_network = threading.Lock()
         self._lock = threading.Lock()
+        self._turns = threading.Semaphore(AT_ONCE)
         self._maybe: set[str] | None = None  # jobs that may have a container; None until the engine was listed
         self._is_frozen = entry.name != LOCAL  # then only the thread that asks from time to time asks it
         self._answered_at: datetime | None = None
@@ -83,12 +88,8 @@ class Host:
 
     def list_containers(self) -> list[Container]:
         """Every container of ours; from then on jobs that have none need not be asked for. Raises EngineError."""
-        began = time.monotonic()
-        try:
+        with self._timed():
             found = [replace(container, host=self.name) for container in self.engine.list()]
-        except EngineUnreachable:
-            self._is_frozen = time.monotonic() - began >= SLOW
-            raise
         with self._lock:
             self._maybe = (self._maybe or set()) | {container.job for container in found}
         self.answers()
@@ -105,17 +106,25 @@ class Host:
             may_exist = surely or self._maybe is None or job in self._maybe
         if not may_exist or self._is_frozen:
             return Unreachable(self.words) if self.trouble else None
-        began = time.monotonic()
         try:
-            found = self.engine.find(container_name)
+            found = self._ask(container_name)
         except EngineUnreachable as error:
-            self._is_frozen = time.monotonic() - began >= SLOW
             return self.lost(error)
         self.answers()
         with self._lock:
             if self._maybe is not None:
                 (self._maybe.discard if found is None else self._maybe.add)(job)
         return None if found is None else replace(found, host=self.name)
+
+    def _ask(self, container_name: str) -> Container | None:
+        if not self._turns.acquire(timeout=PATIENCE):
+            self._is_frozen = True
+            raise EngineUnreachable(f"its engine has left {AT_ONCE} questions without an answer for {PATIENCE:g} s")
+        try:
+            with self._timed():
+                return self.engine.find(container_name)
+        finally:
+            self._turns.release()
 
     def expect(self, job: str) -> None:
         """A container of that job is about to be made: ask the engine for it from now on."""
@@ -129,6 +138,21 @@ class Host:
     def words(self) -> str:
         """Why it cannot be reached; of another host than the operator's own with its name."""
         return self.trouble or "" if self.name == LOCAL else f"host {self.name!r}: {self.trouble}"
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Around a question: one that was answered by nothing but silence is not asked by everybody."""
+        began = time.monotonic()
+        try:
+            yield
+        except EngineUnreachable:
+            self._is_frozen = time.monotonic() - began >= SLOW
+            raise
+
+    def ping(self) -> None:
+        """Ask whether it answers. Raises EngineError."""
+        with self._timed():
+            self.engine.ping()
 
     def answers(self) -> None:
         """Whoever hears of the engine first has everything looked at that waited for it."""
@@ -172,6 +196,10 @@ class Host:
         """It was away: its folder may be another one when it is back."""
         if self.name != LOCAL:
             self.facts.unusable = self.facts.unusable or "it was away, and is looked at anew"
+
+    def forget_images(self) -> None:
+        """An image came: ask anew at the next occasion."""
+        self.facts.asked_images = -1e9
 
     def look_at_images(self, least_seconds: float) -> None:
         """Learn which images there are, unless that was asked so short a time ago. Raises EngineError."""

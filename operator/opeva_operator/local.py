@@ -250,8 +250,8 @@ class Operator:
         self._specs.scan()
         self._specs.guard()
         for host, watch in zip(self._hosts, self._engine_watches, strict=True):
-            if host.name == LOCAL or host.trouble is None:  # one that is away is asked by its own thread only
-                watch.list_containers()
+            # Another host that is slow keeps only its own thread waiting.
+            (watch.list_containers if host.name == LOCAL else watch.want_list)()
         self._import()
         due = self._roster.due(MOST_WAITING) | set(self._roster.front())
         for name in due | set(self._controls.names()) | self._changed_behind_us():
