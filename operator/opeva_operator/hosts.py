@@ -41,7 +41,7 @@ class Surroundings:
     volume: SharedVolume
     clock: Callable[[], datetime]
     wake: Callable[[str], None]
-    wake_all: Callable[[str], None]  # have the active jobs of a host looked at
+    wake_all: Callable[[str, float], None]  # have the active jobs of a host looked at, in so many seconds
     set_capacity: Callable[[str, Capacity | None], None]
 
 
@@ -164,8 +164,9 @@ class Host:
         self.trouble = None
         self._answered_at = now
         logger.info("the engine answers" if self.name == LOCAL else f"the engine of host {self.name} answers")
-        if before is None or now - before >= ANSWERS_EVERY:  # it may answer to some questions and not to others
-            self._parts.wake_all(self.name)
+        # It may answer to some questions and not to others.
+        is_often = before is not None and now - before < ANSWERS_EVERY
+        self._parts.wake_all(self.name, ANSWERS_EVERY.total_seconds() if is_often else 0.0)
 
     def lost(self, error: EngineError) -> Unreachable:
         """The engine did not answer: take note, change no outcome."""
@@ -190,7 +191,7 @@ class Host:
         if capacity != self.facts.capacity:
             self.facts.capacity = capacity
             self._parts.set_capacity(self.name, capacity)
-            self._parts.wake_all(self.name)
+            self._parts.wake_all(self.name, 0.0)
 
     def doubt(self) -> None:
         """It was away: its folder may be another one when it is back."""
