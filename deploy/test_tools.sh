@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure of the programs that tests drive besides Docker: a Chromium with what its driver needs, and a compose.
+# Makes sure of the programs that tests drive besides Docker: a Chromium with what its driver needs, a compose,
+# and what reaches an engine on another machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,8 +21,14 @@ has_libatomic() {
     /sbin/ldconfig -p | grep 'libatomic\.so\.1' >/dev/null
 }
 
+has_ssh() {
+    command -v ssh >/dev/null && { command -v sshd >/dev/null || [ -x /usr/sbin/sshd ]; }
+}
+
 missing=()
 has_libatomic || missing+=(libatomic1)
 has_browser || missing+=(chromium)
+has_ssh || missing+=(openssh-client openssh-server)
+command -v openssl >/dev/null || missing+=(openssl)
 has_compose || missing+=(docker-compose)
 if [ "${#missing[@]}" -gt 0 ]; then deploy/packages.sh "${missing[@]}"; fi

@@ -9,7 +9,6 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import docker
@@ -49,6 +48,12 @@ HERE = HostEntry(name=LOCAL)
 _BROKEN = (OSError, urllib3.exceptions.HTTPError, requests.RequestException)
 
 
+class _DirectClient(docker.APIClient):
+    """Takes no proxy from the environment, and no authority, which requests would put in the place of the given one."""
+
+    trust_env = property(lambda self: False, lambda self, value: None)
+
+
 class DockerEngine:
     """One Docker Engine, seen by one instance; it connects at the first call, so it can be made while none answers.
 
@@ -78,7 +83,7 @@ class DockerEngine:
         given: dict[str, Any] = {**kwargs_from_env(self._environ), "timeout": self._timeout_seconds}
         if self._tls is not None:
             given["tls"] = docker.tls.TLSConfig((self._tls.cert, self._tls.key), ca_cert=self._tls.ca, verify=True)
-        return docker.APIClient(version="auto", max_pool_size=CONNECTIONS, **given)
+        return _DirectClient(version="auto", max_pool_size=CONNECTIONS, **given)
 
     def close(self) -> None:
         """Give the connections back; the next call makes new ones."""
@@ -92,7 +97,7 @@ class DockerEngine:
     def ping(self) -> None:
         """Return when the engine answers; raise EngineUnreachable otherwise."""
         with translated("reach the engine"):
-            self._client.ping()
+            self._client.get(self._url("/_ping"), timeout=min(10, self._timeout_seconds)).raise_for_status()
 
     def info(self) -> EngineInfo:
         """What the engine tells of itself and its machine."""
@@ -272,7 +277,7 @@ class DockerEngine:
 
     def host_path(self, path: str) -> str | None:
         """If this process runs in a container of this engine: the host's path of what is mounted at `path`."""
-        own_id = docker_json.own_container_id(_text("/proc/self/mountinfo"), _text("/proc/self/cgroup"))
+        own_id = docker_json.own_container_id(*docker_probe.own_traces())
         if own_id is None:
             return None
         try:
@@ -341,10 +346,3 @@ def _fine_if(*signs: str) -> Iterator[None]:
 
 def _pull_failed(image: str, words: str) -> PullFailed:
     return PullFailed(docker_json.pull_kind(words), f"cannot pull {image!r}: {words}")
-
-
-def _text(path: str) -> str:
-    """What a file of /proc says; nothing where there is none."""
-    with contextlib.suppress(OSError):
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    return ""

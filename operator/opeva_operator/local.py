@@ -128,9 +128,9 @@ class Operator:
             canary=volume.control / ".canary",
         )
 
-    def _wake_all(self, host: str) -> None:
+    def _wake_all(self, host: str, after_seconds: float) -> None:
         for name in self._roster.active(host):
-            self._queue.add(name)
+            self._queue.add(name, after_seconds)
 
     def _load(self) -> None:
         """What earlier runs of the operator knew."""

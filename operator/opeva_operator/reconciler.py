@@ -9,11 +9,25 @@ from opeva_operator import on, planner
 from opeva_operator.actions import Actions, LookAgain
 from opeva_operator.engine import Container, EngineError, EngineUnreachable
 from opeva_operator.gate import Gatekeeper
-from opeva_operator.hosts import ANSWERS_EVERY, Found, Hosts
+from opeva_operator.hosts import ANSWERS_EVERY, Found, Host, Hosts
 from opeva_operator.launch import container_name
 from opeva_operator.pulse import Pulses
 from opeva_operator.roster import Roster
-from opeva_operator.situation import Accept, Action, Beat, Gate, Limits, Plan, Situation, Unreachable
+from opeva_operator.situation import (
+    Accept,
+    Action,
+    Adopt,
+    Beat,
+    Conclude,
+    Gate,
+    Limits,
+    Plan,
+    Remove,
+    Signal,
+    Situation,
+    Start,
+    Unreachable,
+)
 from opeva_operator.specwatch import SpecWatch
 from opeva_operator.workqueue import WorkQueue
 from opeva_specs.settings import Settings
@@ -182,14 +196,22 @@ class Reconciler:
         try:
             status = self._parts.actions.do(name, plan.action, before)
             self._tell(name, before, status)
-            touches = self._parts.actions.touches_engine(plan.action)
-            return status, self._find(name, status, surely=True) if touches else container
+            if self._parts.actions.touches_engine(plan.action):
+                return status, self._find(name, status, surely=True)
+            has_moved = self._parts.hosts.of(status) is not self._parts.hosts.of(before)
+            return status, self._find(name, status) if has_moved else container
         except EngineUnreachable as error:
-            host = self._parts.hosts.of(before)
+            host = self._asked(plan.action, before)
             return before, host.lost(error) if host is not None else Unreachable(str(error))
         except EngineError as error:
             logger.warning("job %s: %s", name, error)
             raise
+
+    def _asked(self, action: Action, status: JobStatus | None) -> Host | None:
+        """Whose engine an action needs."""
+        if isinstance(action, Adopt | Conclude | Remove | Signal | Start):
+            return self._parts.hosts.of_container(action.container)
+        return self._parts.hosts.of(status)
 
     # -- reading -------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from opeva_operator import docker_json
 from opeva_operator.docker_json import (
     host_source,
     instant,
@@ -169,3 +170,22 @@ def test_half_a_frame_is_no_frame(missing: int) -> None:
 def test_lines_are_whole_however_they_are_cut(size: int) -> None:
     sent = b'{"a": 1}\r\n\r\n{"b": 2}\n{"half'
     assert list(lines(sent[at : at + size] for at in range(0, len(sent), size))) == [b'{"a": 1}\r', b'{"b": 2}']
+
+
+def test_gpus_are_those_that_have_a_number_of_their_own() -> None:
+    devices = [{"Source": "cdi", "ID": f"nvidia.com/gpu={name}"} for name in ("0", "1", "all", "GPU-5f1c")]
+    found = {"ID": "x", "NCPU": 2, "MemTotal": 5, "SystemTime": "2026-01-31T09:00:00.5Z", "DiscoveredDevices": devices}
+    told = docker_json.engine_info(found)
+    assert (told.gpus, told.cpus, told.memory, told.at) == (2, 2, 5, datetime(2026, 1, 31, 9, 0, 0, 500000, UTC))
+    assert docker_json.engine_info({**found, "DiscoveredDevices": None}).gpus == 0
+
+
+def test_every_name_of_an_image_is_told_with_the_digest_of_its_own_repository() -> None:
+    row = {
+        "Id": "sha256:1", "Created": 0, "RepoTags": ["a/b:1", "a/b:2", "localhost:5000/c:1", "opeva-probe:1"],
+        "RepoDigests": ["a/b@sha256:d"],
+    }  # fmt: skip
+    told = [(tag.name, tag.digest) for tag in docker_json.image_tags(row)]
+    assert told == [("a/b:1", "a/b@sha256:d"), ("a/b:2", "a/b@sha256:d"), ("localhost:5000/c:1", None)]
+    assert docker_json.image_tags({"Id": "sha256:2", "Created": 0, "RepoTags": ["<none>:<none>"]}) == []
+    assert docker_json.image_tags({"Id": "sha256:3", "Created": 0, "RepoTags": None, "RepoDigests": None}) == []
