@@ -2,7 +2,6 @@
 
 import threading
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -199,6 +198,15 @@ def test_an_engine_that_refuses_the_look_is_unusable_and_one_that_is_silent_is_u
         unusable(engine, str(tmp_path), "ours")
 
 
+class _Once(threading.Event):
+    """Set at the second look: a loop that waits for it turns once."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        was_set = self.is_set()
+        self.set()
+        return was_set
+
+
 def test_a_host_that_was_away_is_looked_at_anew_and_gives_nothing_when_its_volume_is_another(fleet: Fleet) -> None:
     tower = _tower(fleet)
     tower.lost(EngineUnreachable("no answer"))
@@ -210,38 +218,6 @@ def test_a_host_that_was_away_is_looked_at_anew_and_gives_nothing_when_its_volum
     fleet.volume.write("state/instance.json", b'{"id": "ours"}', durable=False)
     tower.look()
     assert fleet.capacities["tower"] == Capacity(jobs=64, cpu=64 * 10**9, memory=2**40, gpu=0)
-
-
-def test_two_looks_at_once_are_one(fleet: Fleet) -> None:
-    tower, engine = _tower(fleet), fleet.engines["tower"]
-    tower.facts.unusable = "to be looked at"
-    watch = EngineWatch(tower, _roster(), fleet.woken.append, threading.Event())
-    going = engine.hold("read_file")
-    before = engine.calls.count(("read_file", str(fleet.volume.root), "state/instance.json"))
-    threads = [threading.Thread(target=watch.list_containers, daemon=True) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.1)
-    going.set()
-    for thread in threads:
-        thread.join(5)
-    assert engine.calls.count(("read_file", str(fleet.volume.root), "state/instance.json")) == before + 1
-
-
-def test_the_offset_of_its_clock_is_measured_at_the_middle_of_the_question(fleet: Fleet) -> None:
-    tower, engine = _tower(fleet), fleet.engines["tower"]
-    engine.host.clock_offset = timedelta(seconds=90)
-    info = engine.info
-
-    def slow_info() -> EngineInfo:
-        fleet.clock.advance(1)
-        told = info()
-        fleet.clock.advance(1)
-        return told
-
-    engine.info = slow_info  # type: ignore[method-assign]
-    tower.look()
-    assert tower.facts.clock_offset == timedelta(seconds=90)
 
 
 def test_images_are_asked_for_now_and_then_and_after_one_was_pulled(fleet: Fleet) -> None:
