@@ -32,7 +32,7 @@ from opeva_specs.admission import Line
 from opeva_specs.hostsfile import HostEntry, read_hosts
 from opeva_specs.settings import Settings
 from opeva_specs.specfiles import SpecStore, is_spec_file
-from opeva_specs.status import JobStatus
+from opeva_specs.status import JobStatus, condition_of
 from opeva_specs.store import ControlStore, Damaged, EventLog, StatusStore
 from opeva_specs.volume import SENTINEL, SharedVolume
 from opeva_specs.watch import DirectoryWatch
@@ -201,6 +201,7 @@ class Operator:
                 self._reconciler.handle(name)
             except Exception as error:  # the work queue is the one place that survives whatever a handler does
                 is_failed = True
+                self._roster.block(name, True)  # if it waits: what it stumbles over must not keep all others waiting
                 expected = isinstance(error, EngineError | OSError)
                 logger.log(logging.WARNING, "job %s: tried again: %s", name, error, exc_info=not expected)
             self._queue.done(name, failed=is_failed)
@@ -346,5 +347,7 @@ def _wants_more(status: JobStatus) -> bool:
     """Whether something is still due for an ended job: its deletion, or the end of its files' time."""
     intent, terms = status.status.intent, status.status.terms
     ttls = (terms.ttl_seconds_after_finished, terms.ttl_seconds_after_failed)
-    is_due = (intent is not None and intent.then_delete) or any(ttl is not None for ttl in ttls)
-    return is_due and not status.status.hidden
+    if status.status.hidden:  # without its file, a tombstone goes as well
+        spec = condition_of(status, "SpecPresent")
+        return spec is None or spec.status != "True"
+    return (intent is not None and intent.then_delete) or any(ttl is not None for ttl in ttls)
