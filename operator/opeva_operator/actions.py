@@ -117,8 +117,8 @@ class Actions:
                 return self._launch(name, status, attempt)
             case Start(container):
                 return self._start(name, status, container.id)
-            case Restore(generation):
-                return self._restore(name, status, generation)
+            case Restore(generation, wanted):
+                return self._restore(name, status, generation, wanted)
 
     def _bring_to_end(
         self, name: str, action: Conclude | Signal | Remove | Delete | Expire, status: JobStatus
@@ -287,12 +287,15 @@ class Actions:
             logger.warning("image of job %s: %s", container.job, error)
             return None
 
-    def _restore(self, name: str, status: JobStatus, shown: Generation) -> JobStatus:
+    def _restore(self, name: str, status: JobStatus, shown: Generation, wanted: Present) -> JobStatus:
+        job = self._specs.job(name, wanted)
+        if job is None:
+            raise LookAgain(0.5)
         runs = [a for a in status.status.attempts if a.generation == shown.generation]
         if runs:
             self._folders.show(name, runs[-1])
         logger.info("job %s: generation %d is shown again", name, shown.generation)
-        return restored(status, shown, self._clock())
+        return restored(status, shown, job, wanted, self._clock())
 
     def _delete(self, name: str, status: JobStatus) -> JobStatus | None:
         """Files first, the record last: whatever fails on the way is tried again."""

@@ -343,7 +343,7 @@ def _earlier(wanted: Present, status: JobStatus) -> Restore | None:
     ran = [g for g in status.status.generations if g.digest == wanted.digest and g.phase is not None]
     if is_rerun or not ran or ran[-1].reason in (Reason.SUPERSEDED, Reason.SPEC_DELETED):
         return None
-    return Restore(ran[-1])
+    return Restore(ran[-1], wanted)
 
 
 def _told(status: JobStatus, phase: Phase, reason: str, message: str) -> JobStatus:

@@ -1,5 +1,6 @@
 """Ends, retries and places where two things happen at once: on the whole operator with a fake engine."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,35 @@ def test_what_the_engine_will_not_tell_of_an_image_holds_up_no_end(s: Simulation
     s.finish("a", 0)
     s.wait(5)
     assert s.phase("a") == "Finished Completed"
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_an_engine_whose_clock_goes_wrong_does_not_change_how_a_run_ended(s: Simulation, hours: int) -> None:
+    clock = s.clock
+    s.engine.host.clock = lambda: clock() + timedelta(hours=hours)
+    s.restart()
+    live(s, activeDeadlineSeconds=60)
+    s.wait(50)
+    assert s.phase("a") == "Running Running"
+    s.wait(20)
+    assert s.phase("a") == "Failed DeadlineExceeded"
+
+
+def test_whoever_waits_for_an_engine_that_comes_and_goes_is_woken(s: Simulation) -> None:
+    live(s, "b")
+    s.engine.is_reachable = False
+    s.wait(5)
+    s.engine.is_reachable = True
+    s.wait(1)
+    s.engine.is_reachable = False
+    s.operator.ask_engine()
+    s.drop("a")
+    s.run()
+    assert s.phase("a") == "Queued EngineUnreachable"
+    s.engine.is_reachable = True
+    s.operator.ask_engine()
+    s.wait(11)
+    assert s.phase("a") == "Running Running"
 
 
 def test_after_an_outage_the_line_is_as_it_was(tmp_path: Path) -> None:
