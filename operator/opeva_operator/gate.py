@@ -16,6 +16,9 @@ from opeva_specs.terms import Blocker
 from opeva_specs.volume import SharedVolume
 
 
+_EVERYBODYS = frozenset({Reason.DISK_PRESSURE, Reason.ENGINE_UNREACHABLE, Reason.HOST_UNUSABLE})  # at one host
+
+
 class Gatekeeper:
     """Asks config, data set, host, disk, network, image and the queue."""
 
@@ -130,7 +133,7 @@ def _is_everybodys(found: list[Blocker], is_reachable: bool) -> bool:
     kinds = {b.kind for b in found}
     if not is_reachable:
         kinds.add(Reason.ENGINE_UNREACHABLE)
-    return bool(kinds) and kinds <= {Reason.DISK_PRESSURE, Reason.ENGINE_UNREACHABLE}
+    return bool(kinds) and kinds <= _EVERYBODYS
 
 
 def pulling(image: str, flight: Flight) -> Blocker:

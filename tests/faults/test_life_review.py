@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.machines import Fleet
 from tests.unit.simulation import Simulation
 
 from opeva_operator.engine import EngineError, EngineUnreachable
@@ -230,6 +231,37 @@ def test_after_an_outage_the_line_is_as_it_was(tmp_path: Path) -> None:
         s.wait(6)
         assert s.phase(name) == "Running Running"
         s.finish(name)
+
+
+def test_after_a_host_could_not_be_used_the_line_is_as_it_was(tmp_path: Path) -> None:
+    names = [f"n{number}" for number in range(9)]
+    s = Simulation(tmp_path / "data", max_concurrent_jobs=1)
+    live(s, "busy")
+    for name in names:
+        s.drop(name)
+        s.wait(1)
+    facts = s.operator._hosts.local.facts
+    facts.unusable = "its volume is another one"
+    s.wait(31)
+    assert s.phase("n0") == "Queued HostUnusable"
+    s.finish("busy")
+    facts.unusable = None
+    for name in names:
+        s.wait(31)
+        assert s.phase(name) == "Running Running"
+        s.finish(name)
+
+
+def test_a_host_that_is_back_and_was_looked_at_wakes_its_jobs(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path / "data", "far")
+    far = fleet.hosts.get("far")
+    assert far is not None
+    far.look()
+    assert far.facts.unusable is None
+    far.doubt()
+    fleet.woken.clear()
+    far.look()
+    assert (far.facts.unusable, fleet.woken) == (None, ["far"])
 
 
 def test_a_job_that_cannot_be_looked_at_does_not_keep_the_others_waiting(tmp_path: Path) -> None:
