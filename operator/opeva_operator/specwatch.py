@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 
 from opeva_operator import outcome
+from opeva_operator.confirmation import Confirmation
 from opeva_operator.roster import Roster
 from opeva_specs.listing import SUFFIXES
 from opeva_specs.model import SimulationJob, is_job_id
 from opeva_specs.parse import SpecError
 from opeva_specs.specfiles import Look, SpecFile, SpecStore
 from opeva_specs.status import Generation, JobStatus, Meta, Observed, Phase, Reason, condition_of
-from opeva_specs.store import CONFIRM_DELETIONS
 from opeva_specs.volume import SharedVolume
 from opeva_specs.wanted import Absent, Present, Wanted
 
@@ -54,7 +54,8 @@ class SpecWatch:
         self._lock = store.lock  # for moments only: never while files are looked at
         self._telling = threading.Lock()
         self.held: frozenset[str] = frozenset()
-        self._confirmed: frozenset[str] = frozenset()
+        self._confirmation = Confirmation(volume)
+        self._confirmed = self._confirmation.names
         self._rejected = set(_rejected_before(volume))
 
     def scan(self) -> None:
@@ -114,7 +115,7 @@ class SpecWatch:
         now = self._clock()
         sources = {name: self._source(name) for name in self._roster.active()}
         doubts = {name: self._store.doubt_about(name, source, now) for name, source in sources.items()}
-        is_confirmed = self._volume.exists(f"control/{CONFIRM_DELETIONS}")
+        is_confirmed = self._confirmation.is_given()
         with self._lock:
             wanted = {name: self._store.answer(name, sources[name], now, doubts[name]) for name in sources}
             missing = {name for name, found in wanted.items() if not isinstance(found, Present)}
@@ -126,8 +127,10 @@ class SpecWatch:
             self._confirmed &= missing
             self.held = held(sources, lost - self._confirmed, missing - self._confirmed, before)
             changed = before ^ self.held
+        with self._telling:
+            self._confirmation.keep(self._confirmed)
         if is_confirmed:
-            self._volume.remove(f"control/{CONFIRM_DELETIONS}")
+            self._confirmation.take()
         for name in changed:
             self._wake(name, 0.0)
 

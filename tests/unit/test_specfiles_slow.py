@@ -115,7 +115,7 @@ def test_what_a_scan_saw_before_a_newer_look_is_not_believed(desk: Desk, monkeyp
 def test_a_look_that_was_overtaken_is_taken_again_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.put("a.yaml", document("a", args=["1"]))
     during_the_look(monkeypatch, lambda: desk.write("a.yaml", document("a", args=["2"])))
-    desk.store.look("a.yaml", True, desk.clock)
+    assert desk.store.look("a.yaml", True, desk.clock).again_after is None
     newest = desk.digest()
     desk.write("a.yaml", document("a", args=["2"]))
     assert desk.digest() == newest
