@@ -67,7 +67,9 @@ def hand_overs(holder: Holder, size: Size, note: str) -> Iterator[Figure]:
         if number % 2 == 0:
             bare += floor.hand_overs_ms(SHORT, size.hand_overs)
     added = [with_us - without for with_us, without in zip(ours, bare, strict=True)]
-    yield median_of(f"floor: end of one to start of the next, {note}", bare, "ms")
-    yield median_of(f"end of one job to start of the next, {note}", ours, "ms")
+    for what, samples in (("floor: end of one", bare), ("end of one job", ours)):
+        name = f"{what} to start of the next, {note}"
+        yield median_of(name, samples, "ms")
+        yield quantile_of(f"{name}, p95", samples, 0.95, "ms")
     yield median_of(f"overhead of the next start, {note}, median", added, "ms")
     yield quantile_of(f"overhead of the next start, {note}, p95", added, 0.95, "ms", target=MOST_MS)
