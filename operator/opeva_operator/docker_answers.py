@@ -2,6 +2,7 @@
 
 import re
 
+from .docker_json import pull_kind
 from .engine import (
     ContainerGone,
     EngineError,
@@ -10,6 +11,7 @@ from .engine import (
     NameTaken,
     NetworkNotFound,
     PathMissing,
+    PullFailed,
 )
 
 # Docker's status alone does not say what is missing: a creation's 404 may be the image, a start's the network.
@@ -33,6 +35,11 @@ def kind_of_answer(status: int, words: str) -> type[EngineError]:
         if status == at and re.search(sign, words.lower()):
             return kind
     return EngineError
+
+
+def pull_failed(image: str, words: str) -> PullFailed:
+    """The error that says why an image cannot be had."""
+    return PullFailed(pull_kind(words), f"cannot pull {image!r}: {words}")
 
 
 def root_cause(error: BaseException) -> str:

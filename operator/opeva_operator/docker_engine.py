@@ -20,8 +20,8 @@ from docker.utils import kwargs_from_env, parse_repository_tag
 from opeva_specs.hostsfile import LOCAL, HostEntry
 
 from . import docker_json, docker_probe
-from .docker_answers import kind_of_answer, root_cause
-from .docker_streams import FrameStream, JsonEvents, Source, first_error, lines
+from .docker_answers import kind_of_answer, pull_failed, root_cause
+from .docker_streams import FrameStream, JsonEvents, Source, first_error, keep_alive, lines
 from .engine import (
     INSTANCE,
     JOB,
@@ -39,6 +39,7 @@ from .engine import (
     PullFailed,
 )
 from .ssh_tunnel import SshTunnel
+from .whereabouts import own_container_id
 
 CONNECTIONS = 32
 SILENCE_SECONDS = 60.0  # a frozen engine and one without news look alike: end the stream, the caller looks
@@ -96,8 +97,13 @@ class DockerEngine:
 
     def ping(self) -> None:
         """Return when the engine answers; raise EngineUnreachable otherwise."""
-        with translated("reach the engine"):
-            self._client.get(self._url("/_ping"), timeout=min(10, self._timeout_seconds)).raise_for_status()
+        try:
+            with translated("reach the engine"):
+                self._client.get(self._url("/_ping"), timeout=min(10, self._timeout_seconds)).raise_for_status()
+        except EngineUnreachable:
+            if self._connected is not None:
+                self._connected.close()  # those that nobody uses may be dead as well, and each would be waited for
+            raise
 
     def info(self) -> EngineInfo:
         """What the engine tells of itself and its machine."""
@@ -199,9 +205,9 @@ class DockerEngine:
                 _raise_for_status(response)
                 self._follow_pull(image, Source(response, _BROKEN), timeout_seconds)
             except errors.APIError as error:
-                raise _pull_failed(image, _words(error)) from error
+                raise pull_failed(image, _words(error)) from error
             except requests.ReadTimeout as error:
-                raise _pull_failed(image, f"not here after {timeout_seconds:g} s") from error
+                raise pull_failed(image, f"not here after {timeout_seconds:g} s") from error
 
     def _credentials(self, image: str, repository: str) -> dict[str, str | bytes]:
         try:
@@ -215,10 +221,10 @@ class DockerEngine:
 
     def _follow_pull(self, image: str, source: Source, timeout_seconds: float) -> None:
         if words := first_error(source, timeout_seconds):
-            raise _pull_failed(image, words)
+            raise pull_failed(image, words)
         if not source.is_complete:
             self.ping()  # an engine that died in the middle tells nothing about the image
-            raise _pull_failed(image, f"not here after {timeout_seconds:g} s")
+            raise pull_failed(image, f"not here after {timeout_seconds:g} s")
 
     def ensure_network(self, network: str) -> None:
         """Create the network (a bridge) when it is missing."""
@@ -244,11 +250,10 @@ class DockerEngine:
         params = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": str(int(follow))}
         if since is not None:
             params["since"] = docker_json.since_parameter(since)
-        silence = None if follow else self._timeout_seconds
         with translated(f"read the log of container {container_id[:12]}"):
-            return FrameStream(
-                self._open(f"/containers/{container_id}/logs", params, silence), must_be_whole=not follow
-            )
+            silence = None if follow else self._timeout_seconds
+            source = self._open(f"/containers/{container_id}/logs", params, silence)
+            return FrameStream(source, must_be_whole=not follow)
 
     def events(self) -> EventStream:
         """Events of this instance's containers from now on; ends after a minute of silence."""
@@ -277,7 +282,7 @@ class DockerEngine:
 
     def host_path(self, path: str) -> str | None:
         """If this process runs in a container of this engine: the host's path of what is mounted at `path`."""
-        own_id = docker_json.own_container_id(*docker_probe.own_traces())
+        own_id = own_container_id()
         if own_id is None:
             return None
         try:
@@ -298,6 +303,7 @@ class DockerEngine:
         _raise_for_status(response)
         if sock := getattr(response.raw.connection, "sock", None):  # none where a proxy closes after each answer
             sock.settimeout(silence_seconds)  # the limit so far was for the beginning of the answer
+            keep_alive(sock)
         return Source(response, _BROKEN)
 
 
@@ -342,7 +348,3 @@ def _fine_if(*signs: str) -> Iterator[None]:
     except errors.APIError as error:
         if not any(sign in _words(error) for sign in signs):
             raise
-
-
-def _pull_failed(image: str, words: str) -> PullFailed:
-    return PullFailed(docker_json.pull_kind(words), f"cannot pull {image!r}: {words}")

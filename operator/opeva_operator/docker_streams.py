@@ -4,6 +4,7 @@ A stream may be closed from another thread, which wakes the reader and gives the
 """
 
 import json
+import socket
 import struct
 import threading
 from collections.abc import Iterable, Iterator
@@ -103,6 +104,15 @@ class JsonEvents:
     def close(self) -> None:
         """End the iteration, from whichever thread."""
         self._source.close()
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Have a stream end within two minutes when the other machine is gone without a word, however silent it was."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+            if hasattr(socket, option):  # not every system knows all of them
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def first_error(source: Source, timeout_seconds: float) -> str | None:

@@ -15,7 +15,6 @@ from opeva_specs.status import JobStatus, Reason
 from opeva_specs.terms import Blocker
 from opeva_specs.volume import SharedVolume
 
-
 _EVERYBODYS = frozenset({Reason.DISK_PRESSURE, Reason.ENGINE_UNREACHABLE, Reason.HOST_UNUSABLE})  # at one host
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from opeva_operator import on, planner
@@ -19,7 +19,6 @@ from opeva_operator.situation import (
     Adopt,
     Beat,
     Conclude,
-    Gate,
     Limits,
     Plan,
     Remove,
@@ -119,7 +118,7 @@ class Reconciler:
                 gate, status = self._parts.gatekeeper.ask(
                     name, plan.status, may_enter=plan.may_enter, is_reachable=is_there
                 )
-                plan = planner.plan(self._situation(name, status, container, is_rebuilt, gate))
+                plan = planner.plan(replace(situation, status=status, gate=gate))
             self._tell(name, None if is_rebuilt else situation.status, plan.status)
             status = plan.status
             if plan.action is None and _has_just_ended(situation.status, status):
@@ -159,9 +158,7 @@ class Reconciler:
         if plan.recheck_after is not None:
             self._parts.queue.add(name, max(0.01, plan.recheck_after.total_seconds()))
 
-    def _situation(
-        self, name: str, status: JobStatus | None, container: Found, is_rebuilt: bool, gate: Gate | None = None
-    ) -> Situation:
+    def _situation(self, name: str, status: JobStatus | None, container: Found, is_rebuilt: bool) -> Situation:
         parts, now = self._parts, self._parts.clock()
         host = parts.hosts.of(status)
         wanted, is_held = parts.specs.look_up(name, status.metadata.source if status else None, now)
@@ -171,7 +168,6 @@ class Reconciler:
             wanted=wanted,
             status=status,
             container=container,
-            gate=gate,
             wish=self._wish(name),
             beat=self._beat(name, status, container),
             limits=self._limits,

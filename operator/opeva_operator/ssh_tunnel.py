@@ -21,7 +21,7 @@ from opeva_specs.hostsfile import Ssh
 
 DOCKER_SOCKET = "/var/run/docker.sock"
 CONNECT_SECONDS = 10
-PAUSE_SECONDS = 2.0  # whoever asks so soon after a failure hears of that failure
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # whoever asks so soon after a failure hears of that failure
 OPTIONS = {
     "BatchMode": "yes",  # nobody is there to type a password, or to say yes to an unknown host
     "ExitOnForwardFailure": "yes",
@@ -44,7 +44,8 @@ class SshTunnel:
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
-        self._failed_at: float | None = None
+        self._failures = 0  # in a row: a server that is asked too often shuts its door
+        self._failed_at = float("-inf")
         self._words = ""
 
     def ensure(self) -> str:
@@ -67,7 +68,7 @@ class SshTunnel:
                 self._folder = None
 
     def _open(self, socket: Path) -> None:
-        if self._failed_at is not None and time.monotonic() - self._failed_at < PAUSE_SECONDS:
+        if time.monotonic() - self._failed_at < pause(self._failures):
             raise EngineUnreachable(self._words)
         self._end()
         socket.unlink(missing_ok=True)
@@ -81,10 +82,11 @@ class SshTunnel:
         while not socket.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._end()
+                self._failures += 1
                 self._failed_at, self._words = time.monotonic(), self._complaint(said)
                 raise EngineUnreachable(self._words)
             time.sleep(0.01)
-        self._failed_at = None
+        self._failures, self._failed_at = 0, float("-inf")
 
     def _complaint(self, said: Path) -> str:
         lines = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -99,6 +101,11 @@ class SshTunnel:
         self._process = None
 
 
+def pause(failures: int) -> float:
+    """Seconds to wait after so many failures in a row."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10))
+
+
 def command(url: str, files: Ssh, socket: str) -> list[str]:
     """The ssh command whose connection makes `socket` lead to the engine's: pure."""
     parts = urlsplit(url)
@@ -107,7 +114,7 @@ def command(url: str, files: Ssh, socket: str) -> list[str]:
         options |= {"IdentityFile": files.key, "IdentitiesOnly": "yes"}
     if files.known_hosts is not None:
         options |= {"UserKnownHostsFile": files.known_hosts}
-    given = [word for name, value in options.items() for word in ("-o", f'{name}="{value}"')]
+    given = [word for name, value in options.items() for word in ("-o", f'{name}="{value.replace("%", "%%")}"')]
     port = ["-p", str(parts.port)] if parts.port else []
     user = ["-l", parts.username] if parts.username else []
     there = parts.path if parts.path not in ("", "/") else DOCKER_SOCKET

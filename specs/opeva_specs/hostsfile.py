@@ -164,6 +164,10 @@ class HostsFile(_Strict):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"the name {twice!r} stands here twice: give each host its own")
+        urls = [host.url for host in self.hosts if host.url is not None]
+        same = next((url for url in urls if urls.count(url) > 1), None)
+        if same is not None:
+            raise ValueError(f"the url {same!r} stands here twice: its places would be given away twice")
         return self
 
     @property

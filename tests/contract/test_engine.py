@@ -182,6 +182,42 @@ def test_a_pulled_image_is_here(bench: Bench) -> None:
     assert bench.engine.image_digest(image) is not None
 
 
+# --- its machine ----------------------------------------------------------------------------------------------
+
+
+def test_an_engine_tells_of_its_machine_and_what_its_clock_says(bench: Bench) -> None:
+    before = datetime.now(UTC)
+    told = bench.engine.info()
+    assert before - timedelta(seconds=2) <= told.at <= datetime.now(UTC) + timedelta(seconds=2)
+    assert told.id == bench.engine.info().id
+    assert (told.cpus >= 1, told.memory >= 2**20, told.gpus >= 0) == (True, True, True)
+
+
+def test_a_file_on_the_engines_host_is_read_as_a_container_sees_it(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/instance.json").write_bytes(b'{"id": "\xff"}')
+    for _ in range(2):
+        assert bench.engine.read_file(str(tmp_path), "state/instance.json") == b'{"id": "\xff"}'
+    assert bench.engine.read_file(str(tmp_path), "state/other.json") is None
+    assert bench.engine.read_file(str(tmp_path), "state") is None
+    assert bench.engine.read_file(str(tmp_path / "nowhere"), "state/instance.json") is None
+    assert not (tmp_path / "nowhere").exists()
+    assert bench.engine.list() == []  # nothing that was looked with is taken for a job's
+    assert not any("probe" in image.name for image in bench.engine.images())
+
+
+def test_every_name_of_an_image_is_told(bench: Bench) -> None:
+    image = f"{bench.machine.registry_name}/offered:1"
+    bench.machine.publish(image)
+    bench.engine.pull(image, 30)
+    told = {found.name: found for found in bench.engine.images()}
+    ours, pulled = told[bench.machine.image.removesuffix(":latest") + ":latest"], told[image]
+    assert ours.digest is None  # it came from no registry
+    assert ours.id.startswith("sha256:")
+    assert pulled.digest is not None
+    assert pulled.created_at <= datetime.now(UTC)
+
+
 # --- signals, removal -----------------------------------------------------------------------------------------
 
 

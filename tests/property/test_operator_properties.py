@@ -22,7 +22,19 @@ from opeva_specs.status import Attempt, Generation, JobStatus, Phase, Reason
 
 NAMES = ("a", "b", "c")
 PLACES, RETRIES = 2, 3
-CALLS = ("create", "start", "signal", "remove", "find", "list", "logs", "image_digest", "ensure_network", "pull", "ping")
+CALLS = (
+    "create",
+    "start",
+    "signal",
+    "remove",
+    "find",
+    "list",
+    "logs",
+    "image_digest",
+    "ensure_network",
+    "pull",
+    "ping",
+)
 SPOILT = "kind: Nonsense\n"
 names = st.sampled_from(NAMES)
 FILES = ("x.yaml", "api/x.yaml", "other/x.yaml")

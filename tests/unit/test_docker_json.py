@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from opeva_operator import docker_json
 from opeva_operator.docker_json import (
+    engine_info,
     host_source,
+    image_tags,
     instant,
     own_container_id,
     pull_kind,
@@ -172,20 +173,45 @@ def test_lines_are_whole_however_they_are_cut(size: int) -> None:
     assert list(lines(sent[at : at + size] for at in range(0, len(sent), size))) == [b'{"a": 1}\r', b'{"b": 2}']
 
 
-def test_gpus_are_those_that_have_a_number_of_their_own() -> None:
-    devices = [{"Source": "cdi", "ID": f"nvidia.com/gpu={name}"} for name in ("0", "1", "all", "GPU-5f1c")]
-    found = {"ID": "x", "NCPU": 2, "MemTotal": 5, "SystemTime": "2026-01-31T09:00:00.5Z", "DiscoveredDevices": devices}
-    told = docker_json.engine_info(found)
-    assert (told.gpus, told.cpus, told.memory, told.at) == (2, 2, 5, datetime(2026, 1, 31, 9, 0, 0, 500000, UTC))
-    assert docker_json.engine_info({**found, "DiscoveredDevices": None}).gpus == 0
+INFO = {"ID": "A:B", "NCPU": 8, "MemTotal": 2**35, "SystemTime": "2026-11-23T21:32:42.5+02:00"}
 
 
-def test_every_name_of_an_image_is_told_with_the_digest_of_its_own_repository() -> None:
+def test_an_engine_tells_of_its_machine() -> None:
+    told = engine_info({**INFO, "ServerVersion": "28.1", "OperatingSystem": "Debian"})
+    assert (told.id, told.cpus, told.memory, told.gpus) == ("A:B", 8, 2**35, 0)
+    assert told.at == datetime(2026, 11, 23, 19, 32, 42, 500000, tzinfo=UTC)
+    assert (told.version, told.system) == ("28.1", "Debian")
+
+
+def test_gpus_are_counted_once_though_they_have_several_names() -> None:
+    names = ["nvidia.com/gpu=0", "nvidia.com/gpu=1", "nvidia.com/gpu=GPU-4f1c", "nvidia.com/gpu=all", "amd.com/gpu=0"]
+    devices = [{"Source": "cdi", "ID": name} for name in names]
+    assert engine_info({**INFO, "DiscoveredDevices": devices}).gpus == 2
+    assert engine_info({**INFO, "DiscoveredDevices": None}).gpus == 0
+
+
+def test_an_engine_without_a_clock_is_told() -> None:
+    with pytest.raises(ValueError, match="never"):
+        engine_info({**INFO, "SystemTime": "0001-01-01T00:00:00Z"})
+
+
+def test_names_of_an_image_have_the_digest_of_their_own_repository() -> None:
     row = {
-        "Id": "sha256:1", "Created": 0, "RepoTags": ["a/b:1", "a/b:2", "localhost:5000/c:1", "opeva-probe:1"],
-        "RepoDigests": ["a/b@sha256:d"],
-    }  # fmt: skip
-    told = [(tag.name, tag.digest) for tag in docker_json.image_tags(row)]
-    assert told == [("a/b:1", "a/b@sha256:d"), ("a/b:2", "a/b@sha256:d"), ("localhost:5000/c:1", None)]
-    assert docker_json.image_tags({"Id": "sha256:2", "Created": 0, "RepoTags": ["<none>:<none>"]}) == []
-    assert docker_json.image_tags({"Id": "sha256:3", "Created": 0, "RepoTags": None, "RepoDigests": None}) == []
+        "Id": "sha256:abc",
+        "Created": 1_700_000_000,
+        "RepoTags": ["sim:1", "registry.example:5000/sim:1", "<none>:<none>"],
+        "RepoDigests": ["registry.example:5000/sim@sha256:def"],
+    }
+    told = image_tags(row)
+    assert [(tag.name, tag.digest) for tag in told] == [
+        ("sim:1", None),
+        ("registry.example:5000/sim:1", "registry.example:5000/sim@sha256:def"),
+    ]
+    assert {(tag.id, tag.created_at) for tag in told} == {
+        ("sha256:abc", datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC))
+    }
+
+
+@pytest.mark.parametrize("tags", [None, [], ["<none>:<none>"], ["opeva-probe:1"]])
+def test_an_image_without_a_name_and_that_of_probes_is_none_for_users(tags: list[str] | None) -> None:
+    assert image_tags({"Id": "sha256:abc", "Created": 0, "RepoTags": tags, "RepoDigests": None}) == []
