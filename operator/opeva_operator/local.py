@@ -13,6 +13,7 @@ import opeva_operator.handlers  # noqa: F401 - importing them registers them
 from opeva_operator.acceptance import Acceptance
 from opeva_operator.actions import Actions
 from opeva_operator.clock import SteadyClock, wall_now
+from opeva_operator.endings import wants_more
 from opeva_operator.engine import Engine, EngineError
 from opeva_operator.enginewatch import EngineWatch
 from opeva_operator.fleet import make_hosts, workers_of
@@ -32,7 +33,6 @@ from opeva_specs.admission import Line
 from opeva_specs.hostsfile import HostEntry, read_hosts
 from opeva_specs.settings import Settings
 from opeva_specs.specfiles import SpecStore, is_spec_file
-from opeva_specs.status import JobStatus, condition_of
 from opeva_specs.store import ControlStore, Damaged, EventLog, StatusStore
 from opeva_specs.volume import SENTINEL, SharedVolume
 from opeva_specs.watch import DirectoryWatch
@@ -146,7 +146,7 @@ class Operator:
             self._roster.put(name, status)
             if is_held(status):
                 held.add(name)
-            if not status.status.phase.is_terminal or _wants_more(status):
+            if not status.status.phase.is_terminal or wants_more(status):
                 self._first.add(name)
         self._specs.held = frozenset(held)
         self._first.update(self._controls.names())
@@ -341,13 +341,3 @@ class Operator:
 
 def void(_: Any) -> None:
     """Forget a value."""
-
-
-def _wants_more(status: JobStatus) -> bool:
-    """Whether something is still due for an ended job: its deletion, or the end of its files' time."""
-    intent, terms = status.status.intent, status.status.terms
-    ttls = (terms.ttl_seconds_after_finished, terms.ttl_seconds_after_failed)
-    if status.status.hidden:  # without its file, a tombstone goes as well
-        spec = condition_of(status, "SpecPresent")
-        return spec is None or spec.status != "True"
-    return (intent is not None and intent.then_delete) or any(ttl is not None for ttl in ttls)

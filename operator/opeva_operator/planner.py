@@ -33,6 +33,7 @@ from opeva_operator.situation import (
     Start,
     Unreachable,
 )
+from opeva_operator.waiting import own_blockers, until_retry
 from opeva_operator.wishes import granted
 from opeva_specs.status import (
     Attempt,
@@ -44,7 +45,6 @@ from opeva_specs.status import (
     condition,
     with_conditions,
 )
-from opeva_specs.terms import Blocker
 from opeva_specs.wanted import Absent, Present, Unsure
 
 UNKNOWN_WISH = timedelta(seconds=60)
@@ -264,7 +264,7 @@ def _queued(s: Situation, status: JobStatus) -> Plan | None:
 
 
 def _at_the_gate(s: Situation, status: JobStatus) -> Plan:
-    own = _own_blockers(s, status)
+    own = own_blockers(s, status)
     if s.gate is None:
         return Plan(status=status, needs_gate=True, may_enter=not own)
     if s.gate.fails is not None and not own:
@@ -273,33 +273,7 @@ def _at_the_gate(s: Situation, status: JobStatus) -> Plan:
         opened = outcome.opened(status, s.now, s.boot_id)
         attempt = opened.attempt
         return Plan(status=opened, action=Launch(attempt) if attempt else None)
-    return Plan(status=outcome.blocked(status, (*own, *s.gate.blockers)), recheck_after=_until_retry(s, status))
-
-
-def _own_blockers(s: Situation, status: JobStatus) -> list[Blocker]:
-    """What keeps the job itself from starting, whatever its surroundings are."""
-    found = []
-    if s.is_held:
-        words = "many specs vanished at once: waits until its file is back, or a person decides"
-        found.append(
-            Blocker(kind=Reason.HELD, message=words, unblocks="its file is back, or control/confirm-deletions")
-        )
-    if status.status.terms.suspend:
-        words = "its spec says suspend: true"
-        found.append(Blocker(kind=Reason.SUSPENDED, message=words, unblocks="suspend: false in its spec"))
-    retry_at = status.status.retry_at
-    if retry_at is not None and s.now < retry_at:
-        told = (b for b in status.status.blockers if b.kind == Reason.BACK_OFF)
-        found.append(next(told, outcome.back_off("tried again", retry_at)))
-    if isinstance(s.container, Unreachable):
-        words = f"waits for the Docker engine: {s.container.message}"  # woken when it answers
-        found.append(Blocker(kind=Reason.ENGINE_UNREACHABLE, message=words, unblocks="the engine answers"))
-    return found
-
-
-def _until_retry(s: Situation, status: JobStatus) -> timedelta | None:
-    retry_at = status.status.retry_at
-    return retry_at - s.now if retry_at is not None and retry_at > s.now else None
+    return Plan(status=outcome.blocked(status, (*own, *s.gate.blockers)), recheck_after=until_retry(s, status))
 
 
 def _queued_without_file(s: Situation, status: JobStatus, wanted: Absent) -> Plan:
