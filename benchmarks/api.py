@@ -16,23 +16,21 @@ from benchmarks.volume import LongLife
 STATUS_P99_MS, ALL_JOBS_MS = 5.0, 150.0
 CLIENTS = 8
 
+Kinds = dict[str, tuple[int, Callable[[], str]]]  # of requests: how many, and the path of the next one
+
 
 def measure_reads(life: LongLife, size: Size) -> Iterator[Figure]:
     """Milliseconds per request on one connection that is kept open, the kinds interleaved."""
     chance = random.Random(1)
     with life.stage.operator(), life.stage.api() as api, httpx.Client(base_url=api.url) as http:
         yield Figure(name="API start until it answers", value=api.ready_seconds, unit="s")
-        kinds: dict[str, tuple[int, Callable[[], str]]] = {
+        kinds: Kinds = {
             "GET /status": (size.status_reads, lambda: f"/status/{chance.choice(life.finished)}"),
             "GET /jobs?limit=50": (size.status_reads // 4, lambda: "/jobs?limit=50"),
             "GET /jobs": (size.list_reads, lambda: "/jobs"),
             "floor: GET /no-such-page": (size.status_reads // 4, lambda: "/no-such-page"),
         }
-        turns = [kind for kind, (count, _) in kinds.items() for _ in range(count)]
-        chance.shuffle(turns)
-        found: dict[str, list[float]] = {kind: [] for kind in kinds}
-        for kind in turns:
-            found[kind].append(_timed(http, kinds[kind][1]()))
+        found = interleaved(http, kinds, chance)
         jobs = len(http.get("/jobs").json())
     if jobs < size.finished:
         raise RuntimeError(f"GET /jobs tells of {jobs} jobs: there are {size.finished}")
@@ -41,6 +39,16 @@ def measure_reads(life: LongLife, size: Size) -> Iterator[Figure]:
         for share in (0.5, 0.99):
             name, target = f"{kind}, p{share * 100:.0f}", targets.get((kind, share))
             yield quantile_of(name, samples, share, "ms", target=target, note=f"{jobs} jobs")
+
+
+def interleaved(http: httpx.Client, kinds: Kinds, chance: random.Random) -> dict[str, list[float]]:
+    """Milliseconds of each request, the kinds mixed by chance."""
+    turns = [kind for kind, (count, _) in kinds.items() for _ in range(count)]
+    chance.shuffle(turns)
+    found: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for kind in turns:
+        found[kind].append(_timed(http, kinds[kind][1]()))
+    return found
 
 
 def _timed(http: httpx.Client, path: str) -> float:

@@ -16,7 +16,7 @@ import docker
 import orjson
 from rich.console import Console
 
-from benchmarks import api, footprint, latency, restart, throughput
+from benchmarks import api, explain, footprint, latency, restart, throughput, turnover, waiting
 from benchmarks.floor import connect
 from benchmarks.report import Figure, show, surroundings
 from benchmarks.size import FULL, QUICK, Size
@@ -27,6 +27,9 @@ ON_A_NEW_VOLUME: dict[str, Callable[[docker.APIClient, Size], Iterator[Figure]]]
     "latency": latency.measure,
     "throughput": throughput.measure,
     "posts": api.measure_posts,
+    "turnover": turnover.measure,
+    "explain": explain.measure,
+    "waiting": waiting.measure,
 }
 ON_A_LONG_LIFE: dict[str, Callable[[LongLife, Size], Iterator[Figure]]] = {
     "restart": restart.measure,

@@ -40,6 +40,14 @@ def start_of(client: docker.APIClient, container: str, began: float) -> Start:
     return Start(1000 * (created_at.timestamp() - began), 1000 * (started_at.timestamp() - began))
 
 
+def _seconds_between(earlier: dict[str, Any], later: dict[str, Any]) -> float:
+    finished_at = docker_json.instant(earlier["FinishedAt"])
+    started_at = docker_json.instant(later["StartedAt"])
+    if finished_at is None or started_at is None:
+        raise RuntimeError("the engine has not noted when a container ended and the next one started")
+    return (started_at - finished_at).total_seconds()
+
+
 class Floor:
     """Containers exactly like the operator's, with nobody in between; their names never meet the operator's."""
 
@@ -84,6 +92,18 @@ class Floor:
         found = start_of(self._client, container, began)
         self._end(container)
         return found
+
+    def hand_overs_ms(self, args: Sequence[str], count: int) -> list[float]:
+        """From the end of one container to the start of the next, which is made as soon as the end is heard of."""
+        prepared = [self.prepare(args) for _ in range(count + 1)]
+        containers = []
+        for one in prepared:
+            containers.append(self.start(one))
+            self._client.wait(containers[-1])
+        states = [self._client.inspect_container(container)["State"] for container in containers]
+        for container in containers:
+            self._client.remove_container(container, v=True)
+        return [1000 * _seconds_between(*pair) for pair in itertools.pairwise(states)]
 
     def _end(self, container: str) -> None:
         self._client.wait(container)

@@ -3,11 +3,12 @@
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.report import Figure
 from benchmarks.size import Size
+from benchmarks.stage import Running
 from benchmarks.volume import LongLife
 
 OPERATOR_MB, API_MB = 110.0, 130.0
@@ -16,20 +17,25 @@ IDLE_PERCENT = 1.0
 
 def measure(life: LongLife, size: Size) -> Iterator[Figure]:
     """Resident memory after a quiet while, and CPU time over another one."""
-    with life.stage.operator() as operator, life.stage.api() as api:
-        pids = {"operator": operator.process.pid, "API": api.process.pid}
-        time.sleep(size.quiet_seconds)
-        before = {who: cpu_seconds(pid) for who, pid in pids.items()}
-        began = time.perf_counter()
-        time.sleep(size.idle_seconds)
-        seconds = time.perf_counter() - began
-        used = {who: cpu_seconds(pid) - before[who] for who, pid in pids.items()}
-        memory = {who: resident_mb(pid) for who, pid in pids.items()}
     note = f"{len(life.finished)} finished jobs"
+    with life.stage.operator() as operator, life.stage.api() as api:
+        found = at_rest({"operator": operator, "API": api}, size)
     for who, most in (("operator", OPERATOR_MB), ("API", API_MB)):
-        yield Figure(name=f"{who}: resident memory", value=memory[who], unit="MB", target=most, note=note)
-        idle = 100 * used[who] / seconds
-        yield Figure(name=f"{who}: CPU when idle", value=idle, unit="%", target=IDLE_PERCENT, note=f"{seconds:.0f} s")
+        memory, idle = found[who]
+        yield Figure(name=f"{who}: resident memory", value=memory, unit="MB", target=most, note=note)
+        words = f"{size.idle_seconds:.0f} s"
+        yield Figure(name=f"{who}: CPU when idle", value=idle, unit="%", target=IDLE_PERCENT, note=words)
+
+
+def at_rest(processes: Mapping[str, Running], size: Size) -> dict[str, tuple[float, float]]:
+    """The resident MB of each process, and the share of one CPU (in %) that it takes while nothing happens."""
+    pids = {who: running.process.pid for who, running in processes.items()}
+    time.sleep(size.quiet_seconds)
+    before = {who: cpu_seconds(pid) for who, pid in pids.items()}
+    began = time.perf_counter()
+    time.sleep(size.idle_seconds)
+    seconds = time.perf_counter() - began
+    return {who: (resident_mb(pid), 100 * (cpu_seconds(pid) - before[who]) / seconds) for who, pid in pids.items()}
 
 
 def resident_mb(pid: int) -> float:

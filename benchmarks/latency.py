@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 
 import docker
 import httpx
-import orjson
 
 from benchmarks.floor import Floor, Start, start_of
 from benchmarks.report import Figure, median_of
@@ -61,7 +60,7 @@ def _interleaved(measures: dict[str, Callable[[int], Start]], size: Size) -> dic
 
 def _by_file(stage: Stage, number: int) -> Start:
     name = f"file-{number}"
-    began = stage.drop(name, spec_text(name, ARGS, config=orjson.dumps(CONFIG).decode()))
+    began = stage.drop(name, spec_text(name, ARGS, config=CONFIG))
     return _start_of(stage, name, began)
 
 

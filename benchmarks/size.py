@@ -19,6 +19,11 @@ class Size:
     status_reads: int = 2000
     list_reads: int = 50
     posts: int = 400
+    waiting: int = 10_000
+    explained: int = 1000
+    explains: int = 1000
+    relays: int = 8
+    hand_overs: int = 5
     quiet_seconds: float = 30.0
     idle_seconds: float = 60.0
 
@@ -35,6 +40,9 @@ QUICK = Size(
     status_reads=500,
     list_reads=15,
     posts=100,
+    waiting=2000,
+    explains=300,
+    relays=2,
     quiet_seconds=10.0,
     idle_seconds=20.0,
 )

@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -86,6 +87,8 @@ class Stage:
             "OPEVA_SHARED_DATA": str(self.root),
             "OPEVA_DOCKER_NETWORK": self.network,
             "OPEVA_DEFAULT_IMAGE": IMAGE,
+            "OPEVA_DEFAULT_CPU": "0",  # the floor counts no CPUs: only the number of jobs limits both alike
+            "OPEVA_DEFAULT_MEMORY": "0",
             **self.settings_given,
         }
 
@@ -179,6 +182,26 @@ class Stage:
             return self.statuses.read(name)
         return None
 
+    def phase(self, name: str) -> str | None:
+        """The phase that the operator tells of a job now; cheap enough to ask for thousands."""
+        try:
+            told = orjson.loads((self.root / "status" / f"{name}.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        return str(told["status"]["phase"])
+
+    def wait_for_phase(self, names: Sequence[str], phase: str, patience_seconds: float) -> None:
+        """Return when all these jobs are in that phase."""
+        left = deque(names)
+
+        def have_all() -> bool:
+            while left and self.phase(left[0]) == phase:
+                left.popleft()
+            return not left
+
+        what = f"{len(names)} jobs are {phase}"
+        wait_until(have_all, what, every=0.2, patience_seconds=patience_seconds)
+
     def started_at(self, name: str) -> float:
         """When the job's container was started by the engine's clock; waits for it."""
         found: list[float] = []
@@ -214,8 +237,8 @@ class Stage:
         return [ended[name] for name in names]
 
 
-def spec_text(name: str, args: list[str], config: str = "") -> str:
-    """A job spec, as a person writes it."""
+def spec_text(name: str, args: list[str], **more: Any) -> str:
+    """A job spec, as a person writes it; `more` are other fields of it."""
     lines = [
         "apiVersion: opeva.io/v1",
         "kind: SimulationJob",
@@ -224,17 +247,18 @@ def spec_text(name: str, args: list[str], config: str = "") -> str:
         f"  image: {IMAGE}",
         f"  args: {orjson.dumps(args).decode()}",
     ]
-    if config:
-        lines.append(f"  config: {config}")
+    lines += [f"  {field}: {orjson.dumps(value).decode()}" for field, value in more.items()]
     return "\n".join([*lines, ""])
 
 
-def wait_until(is_true: Callable[[], bool], what: str, *, every: float) -> None:
+def wait_until(
+    is_true: Callable[[], bool], what: str, *, every: float, patience_seconds: float = PATIENCE_SECONDS
+) -> None:
     """Return when it is true; raises TimeoutError after some minutes."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + patience_seconds
     while not is_true():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {PATIENCE_SECONDS:.0f} s in vain until {what}")
+            raise TimeoutError(f"waited {patience_seconds:.0f} s in vain until {what}")
         time.sleep(every)
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure of the programs that tests drive besides Docker: a Chromium with what its driver needs, a compose, and both
-# sides of ssh.
+# Makes sure of the programs that tests drive besides Docker: a Chromium with what its driver needs, a compose,
+# and what reaches an engine on another machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,14 +22,15 @@ has_libatomic() {
 }
 
 has_ssh() {
-    command -v ssh >/dev/null && { command -v sshd || [ -x /usr/sbin/sshd ]; } >/dev/null
+    command -v ssh >/dev/null && { command -v sshd >/dev/null || [ -x /usr/sbin/sshd ]; }
 }
 
 missing=()
 has_libatomic || missing+=(libatomic1)
 has_browser || missing+=(chromium)
-has_compose || missing+=(docker-compose)
 has_ssh || missing+=(openssh-client openssh-server)
+command -v openssl >/dev/null || missing+=(openssl)
+has_compose || missing+=(docker-compose)
 if [ "${#missing[@]}" -gt 0 ]; then deploy/packages.sh "${missing[@]}"; fi
 # Tests start an ssh server of their own; that of the package must not let anybody into this machine.
 if [[ " ${missing[*]} " == *" openssh-server "* ]]; then

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from opeva_api import configs, health, hosts, jobs, logs, specs
+from opeva_api import artefacts, configs, datasets, health, hosts, images, jobs, logs, ops, specs, waiting
 from opeva_api.docs import DocumentedAPI
 from opeva_api.edge import Edge
 from opeva_api.errors import add_handlers
@@ -20,13 +20,13 @@ from opeva_specs.settings import Settings, SettingsError, load_settings
 
 logger = logging.getLogger("opeva_api")
 
-OUR_FOLDERS = ("specs/api", "control", "configs")
+OUR_FOLDERS = ("specs/api", "control", "configs", "datasets")
 PREFLIGHT_SECONDS = 86400
 GRACEFUL_SECONDS = 5
 MAX_CONNECTIONS = 2000
 _EXPOSED = (
     "X-Opeva-Heartbeat-Age", "X-Total-Count", "X-Opeva-Log-Source", "X-Opeva-Log-Offset", "X-Opeva-Log-Next-Offset",
-    "X-Opeva-Log-Reset",
+    "X-Opeva-Log-Reset", "Content-Disposition",
 )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.services = services
     add_handlers(app)
-    for module in (jobs, logs, configs, hosts, specs, health):
+    for module in (jobs, logs, waiting, ops, artefacts, configs, datasets, images, hosts, specs, health):
         app.include_router(module.router)
     return app
 
@@ -64,6 +64,7 @@ def make_folders(services: Services) -> None:
                 pass
         except OSError as error:
             logger.warning("cannot open %s/%s: %s", services.volume.root, folder, error.strerror)
+    services.datasets.sweep()
 
 
 def _cors(settings: Settings) -> Middleware:

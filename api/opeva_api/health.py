@@ -14,6 +14,7 @@ ABOUT = "A job is a spec file; an operator makes containers match it and writes 
 LINKS = {
     "/docs": "all endpoints, to try out",
     "/jobs": "all jobs, newest first",
+    "/queue": "those that wait, the next one first",
     "/hosts": "hosts that run them",
     "/experiment-configs": "configs to run them with",
     "/health": "how this service and the operator are",

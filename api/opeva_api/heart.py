@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from opeva_api.standing import LOCAL
 from opeva_specs.volume import SharedVolume
 
 DEAD_AFTER_SECONDS = 30.0
@@ -41,7 +42,7 @@ class Heart:
         with self._lock:
             operator = self._object("state/operator.json", self.beat.operator)
             hosts = self._object("state/hosts.json", self.beat.hosts)
-            self.beat = Beat(operator=operator, hosts=hosts, at=_epoch(operator.get("heartbeat")))
+            self.beat = Beat(operator=operator, hosts=hosts, at=epoch(operator.get("heartbeat")))
 
     def age(self) -> float | None:
         """Seconds since the operator's last sign of life, None when there never was one."""
@@ -53,6 +54,11 @@ class Heart:
         age = self.age()
         return age is not None and age > DEAD_AFTER_SECONDS
 
+    @property
+    def hosts(self) -> list[str]:
+        """Names of all hosts that jobs may be pinned to."""
+        return sorted({LOCAL, *self.beat.hosts})
+
     def _object(self, relative: str, last: dict[str, Any]) -> dict[str, Any]:
         try:
             found = orjson.loads(self._volume.read(relative, _MAX_BYTES))
@@ -63,7 +69,8 @@ class Heart:
         return found if isinstance(found, dict) else last
 
 
-def _epoch(instant: Any) -> float | None:
+def epoch(instant: Any) -> float | None:
+    """Seconds since 1970 of an instant as the operator writes it; None of anything else."""
     try:
         return datetime.fromisoformat(instant).timestamp()
     except (TypeError, ValueError):

@@ -3,6 +3,7 @@
     refresh(names)   look at the files of these jobs again; what was seen before does not matter
     rescan()         look at whatever changed, anywhere
     get, page        answers out of memory
+    lineup           the active ones among them, in the order in which they may start
 
 One lock is held while files are looked at; reading the snapshot takes none, because records are never changed in place.
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from opeva_api.lineup import Lineup
 from opeva_api.record import Record, from_rejection, from_spec, from_status, job_keys, with_wish
 from opeva_api.sanitise import loads_lenient
 from opeva_specs.model import is_job_id
@@ -37,6 +39,7 @@ class Index:
 
     def __init__(self, volume: SharedVolume, settings: Settings) -> None:
         self._volume, self._settings = volume, settings
+        self.lineup = Lineup(settings)
         self._control = ControlStore(volume)
         self._lock = threading.Lock()
         self._shown: dict[str, Record] = {}
@@ -59,6 +62,10 @@ class Index:
         if status is not None:
             chosen = tuple(record for record in chosen if record.word == status)
         return chosen[offset:] if limit is None else chosen[offset : offset + limit], len(chosen)
+
+    def records(self) -> list[Record]:
+        """All jobs, in no order."""
+        return list(self._shown.values())
 
     def live(self) -> list[str]:
         """Jobs that have started and not ended: what they write may change any moment."""
@@ -122,6 +129,7 @@ class Index:
             del self._shown[name]
         else:
             self._shown[name] = record
+        self.lineup.place(name, record.standing if record is not None else None)
         self._order = None
 
     def _read(self, name: str) -> Record | None:
@@ -131,7 +139,7 @@ class Index:
             return self._without_status(name)
         known = self._shown.get(name)
         try:
-            return from_status(orjson.loads(data), self._extras(name, known), self._public_url, mark, seen_at)
+            return from_status(orjson.loads(data), self._extras(name, known), self._settings, mark, seen_at)
         except (ValueError, KeyError, TypeError, AttributeError):
             logger.warning("job %s: status/%s.json is damaged; told as it was before", name, name)
             return known
@@ -179,10 +187,6 @@ class Index:
             return job_keys(loads_lenient(data))
         except (OSError, ValueError):
             return job_keys(known.told()["job_info"]) if known is not None else {}
-
-    @property
-    def _public_url(self) -> str | None:
-        return self._settings.mlflow_public_url
 
     def _read_marked(self, relative: str, limit: int) -> tuple[bytes, int, float]:
         fd = self._volume.open(relative)

@@ -1,25 +1,20 @@
 """Endpoints of jobs: submit, look, stop, delete."""
 
-import time
-import uuid
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from opeva_api.body import described, read_object, read_optional_object
-from opeva_api.record import NOT_SEEN_YET, STOP_REQUESTED, WORDS, Record, as_info, as_list, merged_info
+from opeva_api.record import NOT_SEEN_YET, WORDS, Record, as_info, as_list, merged_info
+from opeva_api.runrequest import RunRequest
 from opeva_api.services import Api, Json, Services
-from opeva_api.submit import RunRequest
-from opeva_specs.status import Wish
+from opeva_api.wishing import after, make, note, reason_in, stopped
 
 router = APIRouter(tags=["jobs"])
 
-STOP_WAIT_SECONDS = 0.8
 DELETE_WAIT_SECONDS = 5.0
-_LOOK_AGAIN_SECONDS = 0.25  # where no event tells of a change
 _GONE = "Job not found or already deleted"
 
 
@@ -75,14 +70,7 @@ async def result(api: Api, job_id: str) -> Response:
 async def stop(api: Api, request: Request, job_id: str) -> Response:
     """Ask for the job to be stopped, and wait a moment for it to happen."""
     record = api.job(job_id)
-    body = await read_optional_object(request)
-    if record.is_ended:
-        return Json(_stop_told(record, f"Job already finished ({record.word})"))
-    if record.word != STOP_REQUESTED:
-        await api.writing(_wish, api, record, "stop", str(body.get("reason") or "")[:500])
-    now = await _after(api, record, STOP_WAIT_SECONDS, lambda r: r is None or r.is_ended)
-    answer = _stop_told(now or record, _stop_message(now))
-    return Json(answer if now is None or now.is_ended else answer | _note(api))
+    return Json(await stopped(api, record, reason_in(await read_optional_object(request))))
 
 
 @router.delete("/job/{job_id}")
@@ -91,11 +79,11 @@ async def delete(api: Api, job_id: str) -> Response:
     record = api.job(job_id, _GONE)
     if not record.is_ended and record.told()["reason"] != NOT_SEEN_YET:
         raise HTTPException(409, f"the job is {record.word}: stop it first")
-    await api.writing(_wish, api, record, "delete", "")
+    await api.writing(make, api, record, "delete", "")
     seconds = 0.0 if api.heart.is_dead else DELETE_WAIT_SECONDS
-    if await _after(api, record, seconds, lambda r: r is None) is None:
+    if await after(api, record, seconds, lambda r: r is None) is None:
         return Json({"message": "deleted", "job_id": job_id})
-    return Json({"message": "delete requested", "job_id": job_id} | _note(api))
+    return Json({"message": "delete requested", "job_id": job_id} | note(api))
 
 
 async def _pieces(records: Sequence[Record]) -> AsyncIterator[bytes]:
@@ -109,51 +97,10 @@ def _info(api: Services, record: Record) -> dict[str, Any]:
     written = api.files.info(record)
     owned = {key: value for key, value in told["job_info"].items() if key not in written or key in _OWNED}
     known = merged_info({**owned, "job_id": record.job_id}, written, api.settings.mlflow_public_url)
-    return as_info(record, known)
+    return as_info(record, known) | api.files.evidence(record)
 
 
 _OWNED = frozenset(
     "job_id job_name experiment_name run_name config_path target_host submitted_by image image_tag network "
     "container_name".split()
 )
-
-
-def _wish(api: Services, record: Record, wish: str, reason: str) -> None:
-    digest = record.told().get("digest")
-    api.control.write(
-        record.job_id,
-        Wish(id=str(uuid.uuid4()), wish=wish, digest=digest, by="api", reason=reason, at=datetime.now(UTC)),
-    )
-    api.index.refresh([record.job_id])
-
-
-async def _after(api: Services, record: Record, seconds: float, is_true: Any) -> Record | None:
-    """The job once that is true of it, or as it is when the time is up."""
-    deadline = time.monotonic() + seconds
-    while True:
-        now = api.index.get(record.job_id)
-        left = deadline - time.monotonic()
-        if is_true(now) or left <= 0:
-            return now
-        await api.feed.next_turn(min(left, _LOOK_AGAIN_SECONDS))
-        await api.reading(api.index.refresh, [record.job_id])
-
-
-def _stop_message(now: Record | None) -> str:
-    if now is None or now.word in ("stopped", "canceled"):
-        return "stopped"
-    return f"Job already finished ({now.word})" if now.is_ended else "stop requested"
-
-
-def _stop_told(record: Record, message: str) -> dict[str, Any]:
-    return {"message": message, "job_id": record.job_id, "status": record.word}
-
-
-def _note(api: Services) -> dict[str, str]:
-    """Why a wish may take longer than usual, if it may."""
-    age = api.heart.age()
-    if age is None:
-        return {"note": "the operator has never been heard of: this is done once it is started"}
-    if api.heart.is_dead:
-        return {"note": f"the operator has been silent for {age:.0f} s: this is done once it is back"}
-    return {}

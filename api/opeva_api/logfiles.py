@@ -62,6 +62,16 @@ class Piece:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A bounded part of a log as text, and where the next one begins; truncated: not all that was asked for."""
+
+    text: bytes
+    next_offset: int
+    is_truncated: bool
+    is_reset: bool
+
+
 class LogFiles:
     """The logs of all jobs of a volume. No file is kept open between two looks."""
 
@@ -86,6 +96,32 @@ class LogFiles:
                 self._chosen.keep(run_of(told), name)
             return piece
         return None
+
+    def chunk(self, record: Record, offset: int | None, lines: int, limit: int) -> Chunk | None:
+        """What follows `offset`, or the last lines without one; at most `limit` bytes. None while there is no log."""
+        piece = self.look(record, None, offset, lines if offset is None else None)
+        is_reset = piece is not None and piece.is_reset
+        if is_reset:  # the log is another one now: what a viewer has is worth nothing
+            offset, piece = None, self.look(record, None, None, lines)
+        if piece is None:
+            return None
+        start = piece.start if offset is not None else max(piece.start, piece.end - limit)
+        end = min(piece.end, start + limit)
+        data = self._between(record, piece, start, end)
+        cut = 0 if start == piece.start else _cut_of(data)
+        text = Cleaner().clean(data[cut:], is_last=record.is_ended and end == piece.end)
+        next_offset = start + cut + len(text)
+        is_truncated = start > piece.start or end < piece.end or is_reset
+        return Chunk(text=text, next_offset=next_offset, is_truncated=is_truncated, is_reset=is_reset)
+
+    def _between(self, record: Record, piece: Piece, start: int, end: int) -> bytes:
+        found = b""
+        while start + len(found) < end:
+            more = self.more(record, piece, start + len(found), end)
+            if not more:
+                break
+            found += more
+        return found
 
     def more(self, record: Record, piece: Piece, start: int, end: int | None) -> bytes | None:
         """The next chunk of the same log, empty at its end; None when the log was replaced by another."""
@@ -172,8 +208,13 @@ def _nth_from_end(block: bytes, n: int) -> int:
 
 
 def _start_of_character(fd: int, offset: int) -> int:
-    ahead = os.pread(fd, 3, offset) if offset else b""
-    return offset + next((i for i, byte in enumerate(ahead) if byte & 0xC0 != 0x80), len(ahead))
+    return offset + _cut_of(os.pread(fd, 3, offset) if offset else b"")
+
+
+def _cut_of(data: bytes) -> int:
+    """How many bytes of a character whose beginning lies before stand at the start."""
+    ahead = data[:3]
+    return next((i for i, byte in enumerate(ahead) if byte & 0xC0 != 0x80), len(ahead))
 
 
 def _end_of_characters(fd: int, size: int) -> int:

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi.responses import StreamingResponse
 
 from opeva_api.jobfiles import run_of
-from opeva_api.logfiles import Cleaner, Piece, Source
+from opeva_api.logfiles import CHUNK_BYTES, Cleaner, Piece, Source
 from opeva_api.record import Record
-from opeva_api.services import Api, Services
+from opeva_api.services import Api, Json, Services
 
 router = APIRouter(tags=["logs"])
 
@@ -42,6 +42,25 @@ async def file_logs(
     if answer is None:
         raise HTTPException(404, "Log file not found")
     return answer
+
+
+@router.get("/logs-chunk/{job_id}")
+async def logs_chunk(
+    api: Api,
+    job_id: str,
+    offset: Offset = None,
+    tail_lines: Annotated[int, Query(ge=1, le=5000, description="Without an offset: so many last lines.")] = 200,
+    max_bytes: Annotated[int, Query(ge=1024, le=2**21, description="No more than this.")] = CHUNK_BYTES,
+) -> Response:
+    """A bounded part of the same text, and where the next part begins."""
+    record = api.job(job_id)
+    chunk = await api.reading(api.logs.chunk, record, offset, tail_lines, max_bytes)
+    told: dict[str, Any] = {"job_id": job_id, "text": "", "next_offset": 0, "truncated": False, "available": False}
+    if chunk is None:
+        return Json(told | {"message": _sentence(record).decode().strip()})
+    told |= {"text": chunk.text.decode(), "next_offset": chunk.next_offset, "truncated": chunk.is_truncated}
+    message = "the log was replaced by another: this is its end" if chunk.is_reset else None
+    return Json(told | {"available": True, "message": message}, headers={"Cache-Control": "no-store"})
 
 
 async def _answer(

@@ -3,6 +3,7 @@
 Ten thousand ended jobs are kept, so a record is the bytes of its answer and little else.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ import orjson
 
 from opeva_api.mlflow import run_url
 from opeva_api.sanitise import dumps, sanitised
+from opeva_api.standing import Standing, of_spec, of_status
 from opeva_specs.model import SimulationJob
 from opeva_specs.settings import Settings
 from opeva_specs.status import Phase, Wish, rfc3339
@@ -28,6 +30,7 @@ JOB_KEYS = (
 )  # fmt: skip
 TIMES = (
     "submitted_at", "queued_at", "dispatched_at", "started_at", "stop_requested_at", "finished_at", "last_status_at",
+    "estimated_finish_at",
 )  # fmt: skip
 _ENGINE_SAYS = {
     "container_id": "containerId",
@@ -42,7 +45,10 @@ _PIECE = 250
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One job as it is told of; `body` is the item of `/jobs`, `mark` tells whether its file changed since."""
+    """One job as it is told of; `body` is the item of `/jobs`, `mark` tells whether its file changed since.
+
+    `standing` is there while the job is active; `is_kept`: its files stay whatever is cleaned up.
+    """
 
     job_id: str
     word: str
@@ -51,6 +57,8 @@ class Record:
     body: bytes
     mark: int = 0
     origin: Origin = "status"
+    standing: Standing | None = None
+    is_kept: bool = False
 
     @property
     def is_ended(self) -> bool:
@@ -78,35 +86,19 @@ def as_list(records: Sequence[Record]) -> Iterator[bytes]:
 
 
 def from_status(
-    found: Mapping[str, Any], extras: Mapping[str, Any], public_url: str | None, mark: int, seen_at: float
+    found: Mapping[str, Any], extras: Mapping[str, Any], settings: Settings, mark: int, seen_at: float
 ) -> Record | None:
     """The record of a status file, None for a deleted job; raises Key-, Type- or ValueError if damaged."""
     meta, status = found["metadata"], found["status"]
     if status.get("hidden"):
         return None
-    word = Phase(status["phase"]).word
-    tries = [a for a in status.get("attempts", ()) if a["generation"] == meta["generation"]]
-    attempt = tries[-1] if tries else {}
-    info = status.get("jobInfo") or {}
-    times = _times(status, attempt, word)
-    told = {
-        "job_id": meta["name"],
-        "status": word,
-        "reason": status["reason"],
-        "message": status.get("message", "")[:_MAX_TEXT],
-        "job_info": merged_info({"job_id": meta["name"], **info}, extras, public_url),
-        **times,
-        "last_status_at": seen_at,
-        **_durations(times),
-        "requeue_count": max(len(tries) - 1, 0),
-        "attempt_number": attempt.get("attempt", 0),
-        "generation": meta["generation"],
-        **{word: attempt.get(key) for word, key in _ENGINE_SAYS.items()},
-        "digest": meta["digest"],
-        "source": meta["source"],
-        "last_wish": status.get("lastWish"),
-    }
-    return _record(told, mark, "status")
+    told = _told(meta, status, seen_at)
+    told["job_info"] = merged_info(_owned(meta, status), extras, settings.mlflow_public_url)
+    return replace(
+        _record(told, mark, "status"),
+        standing=of_status(meta, status, settings.default_demand),
+        is_kept=bool((status.get("terms") or {}).get("keep")),
+    )
 
 
 def from_spec(job: SimulationJob, digest: str, queued_at: float, settings: Settings, mark: int = 0) -> Record:
@@ -114,7 +106,9 @@ def from_spec(job: SimulationJob, digest: str, queued_at: float, settings: Setti
     name = job.metadata.name
     told = _without_attempt(name, "queued", NOT_SEEN_YET, "the operator has not seen this job yet", queued_at)
     told["job_info"] = info_of(job, settings)
-    return _record(told | {"digest": digest, "source": f"api/{name}.yaml"}, mark, "unseen")
+    told |= {"digest": digest, "source": f"api/{name}.yaml", "host": job.spec.target_host or "local"}
+    standing = of_spec(job, datetime.fromtimestamp(queued_at, UTC), settings.default_demand)
+    return replace(_record(told, mark, "unseen"), standing=standing)
 
 
 def from_rejection(name: str, source: str, message: str, at: float, mark: int = 0) -> Record:
@@ -170,6 +164,7 @@ def info_of(job: SimulationJob, settings: Settings) -> dict[str, Any]:
 def as_info(record: Record, extras: Mapping[str, Any]) -> dict[str, Any]:
     """The answer of `/job-info`: one flat object, times as text; `extras` fill in what nobody else tells."""
     told = record.told()
+    told.update(so_far(told, time.time()), eta=eta_of(told))
     told.update({key: _iso(told.get(key)) for key in TIMES})
     info = told.pop("job_info")
     flat = {**extras, **info, **told}
@@ -177,11 +172,44 @@ def as_info(record: Record, extras: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flat.items() if value is not None}
 
 
+def _told(meta: Mapping[str, Any], status: Mapping[str, Any], seen_at: float) -> dict[str, Any]:
+    """What clients are told of a status, but for its job_info."""
+    word = Phase(status["phase"]).word
+    tries = [a for a in status.get("attempts", ()) if a["generation"] == meta["generation"]]
+    attempt = tries[-1] if tries else {}
+    times = _times(status, attempt, word)
+    told = {
+        "job_id": meta["name"],
+        "status": word,
+        "reason": status["reason"],
+        "message": status.get("message", "")[:_MAX_TEXT],
+        "host": status.get("host") or "local",
+        **times,
+        "last_status_at": seen_at,
+        **_progress(attempt.get("progress") or {}, word),
+        **_durations(times),
+        "requeue_count": max(len(tries) - 1, 0),
+        "attempt_number": attempt.get("attempt", 0),
+        "generation": meta["generation"],
+        **{word: attempt.get(key) for word, key in _ENGINE_SAYS.items()},
+        "digest": meta["digest"],
+        "source": meta["source"],
+        "last_wish": status.get("lastWish"),
+    }
+    return told if word in ENDED else told | {"eta": eta_of(told)}
+
+
+def _owned(meta: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+    """What of job_info the operator knows."""
+    has_config = status.get("configDigest") is not None
+    return {"job_id": meta["name"], **(status.get("jobInfo") or {}), "resolved_config_available": has_config}
+
+
 def _record(told: dict[str, Any], mark: int, origin: Origin) -> Record:
     return Record(
         job_id=told["job_id"],
         word=told["status"],
-        queued_at=told["queued_at"],
+        queued_at=told["submitted_at"],
         source=told["source"],
         body=_encoded(told),
         mark=mark,
@@ -198,15 +226,38 @@ def _without_attempt(name: str, word: str, reason: str, message: str, at: float)
     told["job_info"] = {"job_id": name, "job_name": name}
     told |= dict.fromkeys(TIMES) | {"submitted_at": at, "queued_at": at, "last_status_at": at}
     told |= {"queue_wait_seconds": None, "run_duration_seconds": None, "total_duration_seconds": None}
+    told |= {"percent": None, "eta_seconds": None}
     return told | {"requeue_count": 0, "attempt_number": 0, "generation": 0}
 
 
+def _progress(found: Mapping[str, Any], word: str) -> dict[str, Any]:
+    """How far the job is by the operator's reckoning; how much longer it takes is told of running jobs only."""
+    is_live = word not in ENDED
+    return {
+        "percent": 100.0 if word == "finished" else found.get("percent"),
+        "eta_seconds": found.get("etaSeconds") if is_live else None,
+        "estimated_finish_at": _epoch(found.get("estimatedFinishAt")) if is_live else None,
+    }
+
+
+def eta_of(told: Mapping[str, Any]) -> dict[str, Any]:
+    """When a job may be done, or why nobody can tell."""
+    seconds, finish = told.get("eta_seconds"), told.get("estimated_finish_at")
+    if seconds is not None:
+        return {"available": True, "eta_seconds": seconds} | ({"estimated_finish_at": _iso(finish)} if finish else {})
+    if told["status"] in ENDED:
+        return {"available": False, "reason": f"the job is {told['status']}"}
+    if told.get("started_at") is None:
+        return {"available": False, "reason": "the job has not started"}
+    return {"available": False, "reason": "its progress tells too little so far"}
+
+
 def _times(status: Mapping[str, Any], attempt: Mapping[str, Any], word: str) -> dict[str, float | None]:
-    queued = _epoch(status["queuedAt"])
+    submitted = _epoch(status["queuedAt"])
     ended = status.get("finishedAt") or attempt.get("finishedAt") if word in ENDED else None
     return {
-        "submitted_at": queued,
-        "queued_at": queued,
+        "submitted_at": submitted,
+        "queued_at": _epoch(attempt.get("queuedAt")) or submitted,
         "dispatched_at": _epoch(attempt.get("createdAt")),
         "started_at": _epoch(attempt.get("startedAt")),
         "stop_requested_at": _epoch((status.get("intent") or {}).get("at")),
@@ -219,8 +270,17 @@ def _durations(times: Mapping[str, float | None]) -> dict[str, float | None]:
     return {
         "queue_wait_seconds": _between(times["queued_at"], times["started_at"]),
         "run_duration_seconds": _between(times["started_at"], times["finished_at"]),
-        "total_duration_seconds": _between(times["queued_at"], times["finished_at"]),
+        "total_duration_seconds": _between(times["submitted_at"], times["finished_at"]),
     }
+
+
+def so_far(told: Mapping[str, Any], now: float) -> dict[str, float | None]:
+    """The durations of a job that goes on, up to now; those that stand still are left out."""
+    if told["status"] in ENDED:
+        return {}
+    running = {"run_duration_seconds": _between(told.get("started_at"), now)}
+    waiting = {"queue_wait_seconds": _between(told.get("queued_at"), now)} if told.get("started_at") is None else {}
+    return running | waiting | {"total_duration_seconds": _between(told.get("submitted_at"), now)}
 
 
 def _between(start: float | None, end: float | None) -> float | None:

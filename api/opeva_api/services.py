@@ -8,6 +8,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, HTTPException, Request, Response
 
 from opeva_api.configfiles import ConfigFiles
+from opeva_api.datasetfiles import DataSets
 from opeva_api.feed import Feed
 from opeva_api.heart import Heart
 from opeva_api.index import Index
@@ -49,7 +50,8 @@ class Services:
         self.configs = ConfigFiles(self.volume)
         self.files = JobFiles(self.volume)
         self.logs = LogFiles(self.volume)
-        self.submitter = Submitter(self.volume, settings, self.index, self.configs)
+        self.datasets = DataSets(self.volume, settings.dataset_max_bytes, settings.min_free_bytes)
+        self.submitter = Submitter(self.volume, settings, self.index, self.configs, self.heart)
         self.readers = CapacityLimiter(16)
         self.writers = CapacityLimiter(16)
         self.followers = 0

@@ -12,10 +12,10 @@ from opeva_specs.schema import schema_text
 
 router = APIRouter(tags=["specs"])
 
-_EITHER = {"application/yaml": {"schema": {"type": "string"}}, "application/json": {"schema": {"type": "object"}}}
+EITHER = {"application/yaml": {"schema": {"type": "string"}}, "application/json": {"schema": {"type": "object"}}}
 
 
-@router.post("/specs/validate", openapi_extra={"requestBody": {"required": True, "content": _EITHER}})
+@router.post("/specs/validate", openapi_extra={"requestBody": {"required": True, "content": EITHER}})
 async def validate(api: Api, request: Request) -> Response:
     """Check a spec file as the operator would; nothing is written."""
     data = await read_body(request, ("yaml", "json", "x-yaml"))

@@ -8,15 +8,19 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import HTTPException
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from opeva_api.configfiles import BadConfig, ConfigFiles, as_bytes, checked_name, names_in
+from opeva_api.heart import Heart
+from opeva_api.imagenames import repository_of, tag_of
 from opeva_api.index import Index
 from opeva_api.record import from_spec
+from opeva_api.runrequest import RunRequest
 from opeva_api.spectext import NotWritable, write_spec
+from opeva_api.standing import LOCAL, PROFILE
 from opeva_specs.configs import ConfigNames
 from opeva_specs.model import API_VERSION, KIND, ConfigPath, config_file
 from opeva_specs.parse import Document, SpecInvalid, parse
@@ -25,41 +29,12 @@ from opeva_specs.store import Damaged, StatusStore
 from opeva_specs.volume import SharedVolume
 from opeva_specs.yamltree import MAX_BYTES
 
-HOSTS = ("local",)
 JOB_NAME = "opeva.io/job-name"
 REQUEST_DIGEST = "opeva.io/request-digest"
 _KEYS = uuid.UUID("6f70e7a0-6f62-5ea1-8a5e-0000f0b5a11e")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _CONFIG_PATH: TypeAdapter[str] = TypeAdapter(ConfigPath)
 _TOO_MUCH_FOR_A_SPEC = frozenset({"TooLarge", "TooDeep"})
-
-
-def _blank_is_none(value: Any) -> Any:
-    stripped = value.strip() if isinstance(value, str) else value
-    return None if stripped == "" else stripped
-
-
-Text = Annotated[Annotated[str, Field(max_length=256)] | None, BeforeValidator(_blank_is_none)]
-
-
-class RunRequest(BaseModel):
-    """What a client asks for; empty text means not given, unknown fields are ignored."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", strict=True, json_schema_extra={"example": {"config_path": "rbc-quick.yaml"}}
-    )
-
-    config: dict[str, Any] | None = Field(None, description="The config itself.")
-    config_path: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(
-        None, description="Instead of config: a file under configs/, with or without that prefix."
-    )
-    save_as: Text = Field(None, description="Also keep the config under this name.")
-    target_host: Text = Field(None, description="Host that must run the job; only 'local' so far.")
-    job_name: Text = Field(None, description="A name to show; default: experiment and run of the config.")
-    submitted_by: Text = Field(None, description="Who asks.")
-    image: Text = Field(None, description="Image; default from the server's settings.")
-    image_tag: Text = Field(None, description="Another tag of that image.")
-    target_worker_profile: Text = Field(None, description="A note for people: cpu or gpu.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +58,11 @@ class _Draft:
 class Submitter:
     """The way of a request into `specs/api/`; what it accepted is durable and shown at once."""
 
-    def __init__(self, volume: SharedVolume, settings: Settings, index: Index, configs: ConfigFiles) -> None:
+    def __init__(
+        self, volume: SharedVolume, settings: Settings, index: Index, configs: ConfigFiles, heart: Heart
+    ) -> None:
         self._volume, self._settings, self._index, self._configs = volume, settings, index, configs
+        self._heart = heart
         self._locks = tuple(threading.Lock() for _ in range(64))  # one key is never worked on twice at once
 
     def submit(self, body: dict[str, Any], key: str | None) -> dict[str, Any]:
@@ -104,8 +82,9 @@ class Submitter:
 
     def _draft(self, job_id: str, body: dict[str, Any], digest: str | None) -> _Draft:
         request = _read(body)
-        if request.target_host not in (None, *HOSTS):
-            raise HTTPException(400, f"unknown host {request.target_host!r}: known are {', '.join(HOSTS)}")
+        known = self._heart.hosts
+        if request.target_host not in (None, *known):
+            raise HTTPException(400, f"unknown host {request.target_host!r}: known are {', '.join(known)}")
         _check_words(request)
         image = _image(request, self._settings.default_image)
         return _Draft(job_id=job_id, request=request, image=image, names=self._names(request), request_digest=digest)
@@ -150,10 +129,10 @@ class Submitter:
         return {
             "job_id": job_id,
             "status": "queued",
-            "host": request.target_host or HOSTS[0],
+            "host": request.target_host or LOCAL,
             "job_name": job_name,
             "image": image,
-            "image_tag": _tag(image),
+            "image_tag": tag_of(image),
         }
 
     def _notes_of(self, job_id: str) -> dict[str, str] | None:
@@ -190,7 +169,13 @@ def _read(body: dict[str, Any]) -> RunRequest:
 def _complaint(error: ValidationError) -> str:
     detail = error.errors(include_url=False)[0]
     field = ".".join(map(str, detail["loc"])) or "config_path"
-    kinds = {"string_type": "must be text", "dict_type": "must be a JSON object"}
+    kinds = {
+        "string_type": "must be text",
+        "dict_type": "must be a JSON object",
+        "int_type": "must be a whole number",
+        "bool_type": "must be true or false",
+        "list_type": "must be a list",
+    }
     return f"{field} {kinds.get(detail['type'], detail['msg'].removeprefix('Value error, '))}"
 
 
@@ -206,18 +191,7 @@ def _image(request: RunRequest, default: str) -> str | None:
         return request.image
     if not _TAG.fullmatch(request.image_tag):
         raise HTTPException(400, f"image_tag {request.image_tag[:60]!r} is no tag: use letters, digits, '.', '_', '-'")
-    return f"{_repository(request.image or default)}:{request.image_tag}"
-
-
-def _repository(image: str) -> str:
-    bare = image.split("@")[0]
-    head, colon, tail = bare.rpartition(":")
-    return head if colon and "/" not in tail else bare
-
-
-def _tag(image: str) -> str:
-    bare = image.split("@")[0]
-    return bare.removeprefix(_repository(image)).removeprefix(":") or "latest"
+    return f"{repository_of(request.image or default)}:{request.image_tag}"
 
 
 def _spec(draft: _Draft, config: dict[str, Any] | None, config_path: str | None) -> dict[str, Any]:
@@ -225,13 +199,14 @@ def _spec(draft: _Draft, config: dict[str, Any] | None, config_path: str | None)
     notes = {
         JOB_NAME: draft.job_name,
         "opeva.io/image-tag": request.image_tag,
-        "opeva.io/target-worker-profile": request.target_worker_profile,
+        PROFILE: request.target_worker_profile,
         REQUEST_DIGEST: draft.request_digest,
     }
     wanted = {
         "image": draft.image,
         "targetHost": request.target_host,
         "submittedBy": request.submitted_by,
+        **request.terms(),
         "configPath": config_path,
         "config": config,
     }

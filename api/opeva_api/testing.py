@@ -84,12 +84,29 @@ class PlayedOperator:
         told = {"heartbeat": rfc3339(at), "watchMode": "inotify", "synced": True, "engine": engine, "problems": []}
         self.writes("state/operator.json", told | more)
 
+    def has_hosts(self, **hosts: dict[str, Any]) -> None:
+        """Tell of these hosts; what is not said of one is as a healthy host has it."""
+        capacity = {"jobs": 4, "cpu": 8 * 10**9, "memory": 16 * 2**30, "gpu": 0}
+        healthy = {"online": True, "usable": True, "message": "", "running": 0, "activeJobIds": [], "labels": {}}
+        rows = {
+            name: healthy | {"lastSeen": rfc3339(datetime.now(UTC)), "clockOffsetSeconds": 0.0} | told
+            | {"capacity": capacity | told.get("capacity", {})}
+            for name, told in hosts.items()
+        }  # fmt: skip
+        self.writes("state/hosts.json", rows)
+
     def grants(self, name: str, wish: Wish) -> None:
         """Do what somebody wishes, as if the engine had obeyed."""
         status = self.statuses.read(name)
         if wish.wish == "stop" and status is not None:
             is_queued = status.status.phase is Phase.QUEUED
             self.tells(name, Phase.CANCELED if is_queued else Phase.STOPPED, last_wish=wish.id)
+        if wish.wish == "rerun" and status is not None:
+            meta = status.metadata.model_copy(update={"generation": status.metadata.generation + 1})
+            observed = status.status.model_copy(
+                update={"phase": Phase.QUEUED, "reason": "Accepted", "finished_at": None, "last_wish": wish.id}
+            )
+            self.statuses.write(JobStatus(metadata=meta, status=observed), durable=False)
         if wish.wish == "delete":
             self.volume.remove(f"specs/api/{name}.yaml")
             self.statuses.remove(name)

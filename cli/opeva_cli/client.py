@@ -36,6 +36,14 @@ class Client:
         """What the server says of a job."""
         return _mapping(self._json("GET", f"/status/{quote(job_id, safe='')}"))
 
+    def explain(self, job_id: str) -> dict[str, Any]:
+        """Why a job waits, or how it is."""
+        return _mapping(self._json("GET", f"/explain/{quote(job_id, safe='')}"))
+
+    def explain_spec(self, job: dict[str, Any]) -> dict[str, Any]:
+        """What would be in the way of a job that is not submitted yet."""
+        return _mapping(self._json("POST", "/specs/explain", json=job))
+
     def stop(self, job_id: str) -> str:
         """Ask for an end; the server's message."""
         return str(_mapping(self._json("POST", f"/stop/{quote(job_id, safe='')}")).get("message", "stop requested"))

@@ -101,6 +101,24 @@ def status(
 
 
 @app.command()
+def explain(
+    what: Annotated[str, typer.Argument(metavar="ID|FILE", help="A job's id, or a spec file to submit later.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As the server tells it.")] = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Say why a job waits, or what a spec would wait for."""
+    client = Client(server)
+    told = [client.explain_spec(job) for job in submission.jobs_in(Path(what))] if _is_file(what) else []
+    for found in told or [client.explain(what)]:
+        for line in [json.dumps(found, indent=1)] if as_json else show.reasons(found):
+            typer.echo(line)
+
+
+def _is_file(what: str) -> bool:
+    return "/" in what or what.endswith((".yaml", ".yml", ".json"))
+
+
+@app.command()
 def logs(
     job_id: JobId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,

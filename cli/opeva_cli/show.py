@@ -15,14 +15,15 @@ _PIPE_WIDTH = 250
 def jobs_table(jobs: Sequence[dict[str, Any]]) -> Table:
     """One line per job, in the order given."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("JOB", "STATUS", "NAME", "BY", "QUEUED", "RAN"):
-        table.add_column(column, no_wrap=column in ("JOB", "STATUS", "QUEUED", "RAN"))
+    for column in ("JOB", "STATUS", "REASON", "NAME", "BY", "QUEUED", "RAN"):
+        table.add_column(column, no_wrap=column not in ("NAME", "BY"))
     for job in jobs:
         info = job.get("job_info")
         notes: dict[str, Any] = info if isinstance(info, dict) else {}
         cells = (
             job.get("job_id"),
             job.get("status"),
+            job.get("reason"),
             notes.get("job_name"),
             notes.get("submitted_by"),
             moment(job.get("queued_at", job.get("submitted_at"))),
@@ -39,6 +40,20 @@ def facts(record: dict[str, Any]) -> Iterable[str]:
             continue
         shown = moment(value) if name.endswith("_at") else plain(value)
         yield f"{plain(name)}: {shown}"
+
+
+def reasons(told: dict[str, Any]) -> Iterable[str]:
+    """Why a job waits: one sentence, then a line for each thing in its way and what would change it."""
+    position, host = told.get("position"), told.get("host")
+    where = f" (place {plain(position)} in the line of {plain(host)})" if position is not None else ""
+    yield f"{plain(told.get('job_id'))} {plain(told.get('status'))}{where}: {plain(told.get('message'))}"
+    blockers = told.get("blockers")
+    for blocker in blockers if isinstance(blockers, list) else []:
+        if isinstance(blocker, dict):
+            until = f"; until {plain(blocker['unblocks'])}" if blocker.get("unblocks") else ""
+            yield f"  {plain(blocker.get('kind'))}: {plain(blocker.get('message'))}{until}"
+    if told.get("note"):
+        yield f"  {plain(told['note'])}"
 
 
 def plain(value: object) -> str:

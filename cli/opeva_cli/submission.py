@@ -5,16 +5,15 @@ from typing import Any
 
 from opeva_cli.errors import CommandError
 from opeva_specs.model import JobSpec
-from opeva_specs.parse import SpecInvalid, parse
+from opeva_specs.parse import Document, SpecInvalid, parse
 from opeva_specs.yamltree import MAX_BYTES, Mark, Tree, YamlError, read_trees
 
 # What the endpoint has a word for; anything else only a file under specs/ can say.
-_WORDS = {
-    "config": "config",
-    "config_path": "config_path",
-    "target_host": "target_host",
-    "submitted_by": "submitted_by",
-}
+_WORDS = (
+    "config", "config_path", "target_host", "submitted_by", "image", "priority", "suspend", "active_deadline_seconds",
+    "stall_seconds", "backoff_limit", "retry_on", "fail_on", "ttl_seconds_after_finished", "ttl_seconds_after_failed",
+    "keep", "resources",
+)  # fmt: skip
 
 
 def read(file: Path) -> bytes:
@@ -37,12 +36,12 @@ def complaints(file: Path) -> list[str]:
 
 def from_spec(file: Path) -> list[dict[str, Any]]:
     """One body per job of a spec file; the job's name becomes its display name, its id is the server's choice."""
-    try:
-        documents = parse(read(file))
-    except SpecInvalid as error:
-        first = error.errors[0]
-        raise CommandError(_located(file, first.line, first.column, first.field, first.message)) from error
-    return [_body(file, document.job.metadata.name, document.job.spec) for document in documents]
+    return [_body(file, document.job.metadata.name, document.job.spec) for document in _documents(file)]
+
+
+def jobs_in(file: Path) -> list[dict[str, Any]]:
+    """The jobs of a spec file as they are written, each by itself; raises CommandError when the file is no good."""
+    return [d.job.model_dump(mode="json", by_alias=True, exclude_unset=True) for d in _documents(file)]
 
 
 def from_config(file: Path) -> dict[str, Any]:
@@ -59,14 +58,22 @@ def from_config(file: Path) -> dict[str, Any]:
     return {"config": trees[0].value}
 
 
+def _documents(file: Path) -> list[Document]:
+    try:
+        return parse(read(file))
+    except SpecInvalid as error:
+        first = error.errors[0]
+        raise CommandError(_located(file, first.line, first.column, first.field, first.message)) from error
+
+
 def _body(file: Path, name: str, spec: JobSpec) -> dict[str, Any]:
-    unspeakable = [JobSpec.model_fields[field].alias for field in sorted(spec.model_fields_set - _WORDS.keys())]
+    unspeakable = [JobSpec.model_fields[field].alias for field in sorted(spec.model_fields_set - set(_WORDS))]
     if unspeakable:
         raise CommandError(
             f"cannot submit {file} over REST, which has no word for {', '.join(map(str, unspeakable))}: "
             "copy the file into specs/ of the shared volume"
         )
-    said = {word: getattr(spec, field) for field, word in _WORDS.items()}
+    said = spec.model_dump(mode="json", include=set(_WORDS), exclude_unset=True)
     return {"job_name": name} | {word: value for word, value in said.items() if value is not None}
 
 

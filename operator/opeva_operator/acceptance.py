@@ -39,6 +39,7 @@ from opeva_specs.wanted import Present
 from opeva_specs.yamltext import dump
 
 MAX_ACCEPTED_BYTES = 8 * 2**20
+_NOT_ENDED = {"intent": None, "finished_at": None, "retry_at": None, "blockers": (), "hidden": False}
 
 
 class Accepted(BaseModel):
@@ -193,13 +194,14 @@ def adopted(name: str, found: Container, before: JobStatus | None, now: datetime
         observed = Observed(phase=Phase.STARTING, reason=Reason.STARTING, queued_at=now, host=found.host)
     else:
         meta = changed(before.metadata, generation=found.generation, digest=found.digest)
-        observed = changed(before.status, phase=Phase.STARTING, reason=Reason.STARTING, intent=None, finished_at=None)
+        observed = changed(before.status, phase=Phase.STARTING, reason=Reason.STARTING, **_NOT_ENDED)
     key = (found.generation, found.attempt)
     others = tuple(a for a in observed.attempts if (a.generation, a.attempt) != key)
     generations = tuple(g for g in observed.generations if g.generation != found.generation)
     observed = changed(
         observed,
         attempts=(*others, attempt),
+        conditions=tuple(c for c in observed.conditions if c.type != "Complete"),
         generations=tuple(sorted((*generations, generation), key=lambda g: g.generation)),
         message="its status was lost; its container told what it is",
         job_info=observed.job_info or {"job_id": name, "job_name": name, "target_host": "local", "image": found.image},
@@ -207,8 +209,8 @@ def adopted(name: str, found: Container, before: JobStatus | None, now: datetime
     return JobStatus(metadata=meta, status=observed)
 
 
-def restored(status: JobStatus, shown: Generation, now: datetime) -> JobStatus:
-    """The status that shows an earlier generation's outcome again."""
+def restored(status: JobStatus, shown: Generation, job: SimulationJob, wanted: Present, now: datetime) -> JobStatus:
+    """The status that shows an earlier generation's outcome again; how long its files stay, its file says now."""
     runs = [a for a in status.status.attempts if a.generation == shown.generation]
     observed = changed(
         status.status,
@@ -216,6 +218,7 @@ def restored(status: JobStatus, shown: Generation, now: datetime) -> JobStatus:
         reason=shown.reason,
         message=shown.message or "",
         intent=None,
+        terms=terms_of(job.spec, None, now),
         finished_at=runs[-1].finished_at if runs else status.status.finished_at,
         generations=tuple(
             changed(g, reruns=status.status.reruns) if g == shown else g  # it answers every rerun wished so far
@@ -226,7 +229,8 @@ def restored(status: JobStatus, shown: Generation, now: datetime) -> JobStatus:
             condition("Complete", shown.phase is Phase.FINISHED, str(shown.reason), shown.message or "", now),
         ),
     )
-    meta = changed(status.metadata, generation=shown.generation, digest=shown.digest)
+    told = _meta_fields(job, wanted)
+    meta = changed(status.metadata, generation=shown.generation, digest=shown.digest, **told)
     again: JobStatus = changed(status, metadata=meta, status=observed)
     return again
 

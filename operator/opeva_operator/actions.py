@@ -118,8 +118,8 @@ class Actions:
                 return self._launch(name, status, attempt)
             case Start(container):
                 return self._start(name, status, container.id)
-            case Restore(generation):
-                return self._restore(name, status, generation)
+            case Restore(generation, wanted):
+                return self._restore(name, status, generation, wanted)
 
     def _bring_to_end(
         self, name: str, action: Conclude | Signal | Remove | Delete | Expire, status: JobStatus
@@ -129,7 +129,7 @@ class Actions:
                 return self._conclude(name, status, container)
             case Signal(container, signal):
                 self._signal(container, signal)
-                return status
+                return outcome.delivered(status, self._clock())
             case Remove(container):
                 self._hosts.of_container(container).engine.remove(container.id)
                 return status
@@ -178,9 +178,8 @@ class Actions:
         except NetworkNotFound:
             return self._without_network(status, accepted)
         except EngineError as error:
-            return self._without_volume(status, error) or self._refused(
-                name, status, error, "its container cannot be created"
-            )
+            what = "its container cannot be created"
+            return self._without_volume(status, error) or self._refused(name, status, error, what)
         return self._start(name, status, container_id)
 
     def _start(self, name: str, status: JobStatus, container_id: str) -> JobStatus:
@@ -203,10 +202,12 @@ class Actions:
 
     def _refused(self, name: str, status: JobStatus, error: EngineError | OSError, what: str) -> JobStatus:
         """Failed, if this is final; else the error is raised, to be tried again."""
-        if isinstance(error, EngineUnreachable | OSError):
-            if not self._refusals.is_final(name):
-                raise error
+        if isinstance(error, EngineUnreachable):
             self._host(status).engine.ping()  # an engine that does not answer at all has refused nothing
+        if isinstance(error, EngineUnreachable | OSError):
+            opened_at = status.attempt.created_at if status.attempt else None
+            if not self._refusals.is_final(name, opened_at):
+                raise error
         self._refusals.forget(name)
         words = f"{what}: {error}"
         if isinstance(error, OSError) and error.errno in _STORAGE:
@@ -231,9 +232,7 @@ class Actions:
         if isinstance(error, EngineUnreachable) or start_failure(str(error)) is not Reason.BAD_MOUNT:
             return None
         host = self._host(status)
-        host.doubt("a mount was refused there")
-        host.look()
-        why = host.facts.unusable
+        why = host.look_again("a mount was refused there")
         return outcome.blocked(outcome.unopened(status), (host_unusable(host.name, why),)) if why else None
 
     def _without_network(self, status: JobStatus, accepted: Accepted) -> JobStatus:
@@ -286,18 +285,30 @@ class Actions:
         attempt = status.attempt
         if attempt is None or attempt.image_digest is not None:
             return status
-        engine = self._hosts.of_container(container).engine
-        digest = engine.image_digest(container.image_id or container.image) or container.image_id
+        digest = self._image_digest(container) or container.image_id
         attempts = tuple(changed(a, image_digest=digest) if a is attempt else a for a in status.status.attempts)
         updated: JobStatus = changed(status, status=changed(status.status, attempts=attempts))
         return updated
 
-    def _restore(self, name: str, status: JobStatus, shown: Generation) -> JobStatus:
+    def _image_digest(self, container: Container) -> str | None:
+        """None also when the engine refuses to tell: that holds up no outcome."""
+        try:
+            return self._hosts.of_container(container).engine.image_digest(container.image_id or container.image)
+        except EngineUnreachable:
+            raise
+        except EngineError as error:
+            logger.warning("image of job %s: %s", container.job, error)
+            return None
+
+    def _restore(self, name: str, status: JobStatus, shown: Generation, wanted: Present) -> JobStatus:
+        job = self._specs.job(name, wanted)
+        if job is None:
+            raise LookAgain(0.5)
         runs = [a for a in status.status.attempts if a.generation == shown.generation]
         if runs:
             self._folders.show(name, runs[-1])
         logger.info("job %s: generation %d is shown again", name, shown.generation)
-        return restored(status, shown, self._clock())
+        return restored(status, shown, job, wanted, self._clock())
 
     def _delete(self, name: str, status: JobStatus) -> JobStatus | None:
         """Files first, the record last: whatever fails on the way is tried again."""
@@ -310,7 +321,7 @@ class Actions:
             self._volume.remove(f"rejected/{source}.json")
         wanted = self._specs.wanted(name, source, self._clock())
         if isinstance(wanted, Present) or not (is_ours or isinstance(wanted, Absent)):
-            return _tombstone(status)
+            return outcome.tombstone(status)
         self._forget(name)
         return None
 
@@ -319,7 +330,7 @@ class Actions:
         self._volume.remove_tree(self._folders.trash(name, self._clock()))
         wanted = self._specs.wanted(name, status.metadata.source, self._clock())
         if not isinstance(wanted, Absent):
-            return _tombstone(status)
+            return outcome.tombstone(status)
         self._forget(name)
         return None
 
@@ -327,12 +338,6 @@ class Actions:
         self._volume.remove_tree(f"state/jobs/{name}")
         self._statuses.remove(name)
         self.forget(name)
-
-
-def _tombstone(status: JobStatus) -> JobStatus:
-    """A record that nobody is shown: without it a file that is not ours would have the job run again."""
-    hidden: JobStatus = changed(status, status=changed(status.status, hidden=True))
-    return hidden
 
 
 def known(status: JobStatus | None) -> JobStatus:

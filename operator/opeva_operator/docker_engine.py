@@ -49,10 +49,10 @@ HERE = HostEntry(name=LOCAL)
 _BROKEN = (OSError, urllib3.exceptions.HTTPError, requests.RequestException)
 
 
-class _Client(docker.APIClient):
-    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        """The environment names authorities for other servers: without this they would take the given one's place."""
-        return super().merge_environment_settings(url, proxies, stream, verify or self.verify, cert)
+class _DirectClient(docker.APIClient):
+    """Takes no proxy from the environment, and no authority, which requests would put in the place of the given one."""
+
+    trust_env = property(lambda self: False, lambda self, value: None)
 
 
 class DockerEngine:
@@ -84,7 +84,7 @@ class DockerEngine:
         given: dict[str, Any] = {**kwargs_from_env(self._environ), "timeout": self._timeout_seconds}
         if self._tls is not None:
             given["tls"] = docker.tls.TLSConfig((self._tls.cert, self._tls.key), ca_cert=self._tls.ca, verify=True)
-        return _Client(version="auto", max_pool_size=CONNECTIONS, **given)
+        return _DirectClient(version="auto", max_pool_size=CONNECTIONS, **given)
 
     def close(self) -> None:
         """Give the connections back; the next call makes new ones."""
@@ -99,7 +99,7 @@ class DockerEngine:
         """Return when the engine answers; raise EngineUnreachable otherwise."""
         try:
             with translated("reach the engine"):
-                self._client.ping()
+                self._client.get(self._url("/_ping"), timeout=min(10, self._timeout_seconds)).raise_for_status()
         except EngineUnreachable:
             if self._connected is not None:
                 self._connected.close()  # those that nobody uses may be dead as well, and each would be waited for

@@ -79,3 +79,13 @@ def expires_in(s: Situation, status: JobStatus) -> timedelta | None:
     if seconds is None or terms.keep or end is None:
         return None
     return end.last_transition_time + timedelta(seconds=seconds) - s.now
+
+
+def wants_more(status: JobStatus) -> bool:
+    """Whether something is still due for an ended job: its deletion, or the end of its files' time."""
+    intent, terms = status.status.intent, status.status.terms
+    ttls = (terms.ttl_seconds_after_finished, terms.ttl_seconds_after_failed)
+    if status.status.hidden:  # without its file, a tombstone goes as well
+        spec = condition_of(status, "SpecPresent")
+        return spec is None or spec.status != "True"
+    return (intent is not None and intent.then_delete) or any(ttl is not None for ttl in ttls)

@@ -37,12 +37,18 @@ def _make(
 ) -> Host:
     settings, engine = parts.settings, make_engine(parts.instance, entry)
     is_own = entry.name == LOCAL and (settings.docker_host or "unix://").startswith("unix://")
-    return Host(
+    host = Host(
         entry,
         engine,
         parts,
         root=local_root if entry.name == LOCAL else lambda: entry.shared_data or "",
-        pulls=Pulls(engine, parts.wake, parts.clock, settings.pull_timeout_seconds),
+        pulls=Pulls(engine, lambda job: landed(job), parts.clock, settings.pull_timeout_seconds),
         capture=Capture(engine, parts.volume),
         boot_id=boot_id if is_own or entry.is_on_this_machine else lambda: None,
     )
+
+    def landed(job: str) -> None:
+        host.forget_images()
+        parts.wake(job)
+
+    return host

@@ -62,6 +62,7 @@ class Folders:
             self._volume.rename(f"jobs/{name}", target)
         except FileNotFoundError:
             pass
+        self._volume.remove(_note(name))  # nobody's files lie there any more
         return target
 
     def _make_room(self, name: str, label: str) -> None:

@@ -15,7 +15,7 @@ from opeva_specs.status import JobStatus, Reason
 from opeva_specs.terms import Blocker
 from opeva_specs.volume import SharedVolume
 
-_EVERYBODYS = frozenset({Reason.DISK_PRESSURE, Reason.HOST_UNUSABLE})  # what keeps all jobs of a host waiting
+_EVERYBODYS = frozenset({Reason.DISK_PRESSURE, Reason.ENGINE_UNREACHABLE, Reason.HOST_UNUSABLE})  # at one host
 
 
 class Gatekeeper:
@@ -58,7 +58,7 @@ class Gatekeeper:
             self._roster.block(name, False)
             if self._roster.admit(name):
                 return Gate(is_open=True), status
-        elif not found or not {b.kind for b in found} <= _EVERYBODYS:  # with those the order stays
+        elif not _is_everybodys(found, is_reachable):
             self._roster.block(name, True)
         return Gate(is_open=False, blockers=(*found, *self._roster.hindrances(name))), status
 
@@ -122,6 +122,17 @@ class Gatekeeper:
                 host.pulls.want(accepted.image, name)
             return pulling(accepted.image, result)
         return None
+
+
+def _is_everybodys(found: list[Blocker], is_reachable: bool) -> bool:
+    """Whether it waits only for what all wait for: then it stays where it stands, for the order to be the same after.
+
+    Whoever waits for something of its own in an outage (suspended, in back-off) is beside the line already.
+    """
+    kinds = {b.kind for b in found}
+    if not is_reachable:
+        kinds.add(Reason.ENGINE_UNREACHABLE)
+    return bool(kinds) and kinds <= _EVERYBODYS
 
 
 def pulling(image: str, flight: Flight) -> Blocker:

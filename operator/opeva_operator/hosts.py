@@ -40,7 +40,7 @@ class Surroundings:
     volume: SharedVolume
     clock: Callable[[], datetime]
     wake: Callable[[str], None]
-    wake_all: Callable[[str], None]  # have the active jobs of a host looked at
+    wake_all: Callable[[str, float], None]  # have the active jobs of a host looked at, after so many seconds
     set_capacity: Callable[[str, Capacity | None], None]
 
 
@@ -152,8 +152,8 @@ class Host:
         self.trouble = None
         self._answered_at = now
         logger.info("the engine answers" if self.name == LOCAL else f"the engine of host {self.name} answers")
-        if before is None or now - before >= ANSWERS_EVERY:  # it may answer to some questions and not to others
-            self._parts.wake_all(self.name)
+        is_often = before is not None and now - before < ANSWERS_EVERY  # it answers to some questions, not to others
+        self._parts.wake_all(self.name, ANSWERS_EVERY.total_seconds() if is_often else 0.0)
 
     def lost(self, error: EngineError) -> Unreachable:
         """The engine did not answer: take note, change no outcome."""
@@ -178,7 +178,7 @@ class Host:
                 is_changed, self.facts.capacity = True, capacity
                 self._parts.set_capacity(self.name, capacity)
         if is_changed:
-            self._parts.wake_all(self.name)
+            self._parts.wake_all(self.name, 0.0)
 
     def _probe(self) -> bool:
         """Look whether it has our volume; whether something else is to be told of it now."""
@@ -192,6 +192,16 @@ class Host:
         """Its folder may be another one by now: no job starts there before it was looked at again."""
         with self._looking:
             self.facts.unusable = self.facts.unusable or why
+
+    def look_again(self, why: str) -> str | None:
+        """Doubt it and look at once; why it is unusable now. Raises EngineError."""
+        self.doubt(why)
+        self.look()
+        return self.facts.unusable
+
+    def forget_images(self) -> None:
+        """An image came: ask anew at the next occasion."""
+        self.facts.asked_images = -1e9
 
     def look_at_images(self, least_seconds: float) -> None:
         """Learn which images there are, unless that was asked so short a time ago. Raises EngineError."""

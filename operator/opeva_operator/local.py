@@ -13,6 +13,7 @@ import opeva_operator.handlers  # noqa: F401 - importing them registers them
 from opeva_operator.acceptance import Acceptance
 from opeva_operator.actions import Actions
 from opeva_operator.clock import SteadyClock, wall_now
+from opeva_operator.endings import wants_more
 from opeva_operator.engine import Engine, EngineError
 from opeva_operator.enginewatch import EngineWatch
 from opeva_operator.fleet import make_hosts, workers_of
@@ -32,7 +33,6 @@ from opeva_specs.admission import Line
 from opeva_specs.hostsfile import HostEntry, read_hosts
 from opeva_specs.settings import Settings
 from opeva_specs.specfiles import SpecStore, is_spec_file
-from opeva_specs.status import JobStatus
 from opeva_specs.store import ControlStore, Damaged, EventLog, StatusStore
 from opeva_specs.volume import SENTINEL, SharedVolume
 from opeva_specs.watch import DirectoryWatch
@@ -128,9 +128,9 @@ class Operator:
             canary=volume.control / ".canary",
         )
 
-    def _wake_all(self, host: str) -> None:
+    def _wake_all(self, host: str, after_seconds: float) -> None:
         for name in self._roster.active(host):
-            self._queue.add(name)
+            self._queue.add(name, after_seconds)
 
     def _load(self) -> None:
         """What earlier runs of the operator knew."""
@@ -146,7 +146,7 @@ class Operator:
             self._roster.put(name, status)
             if is_held(status):
                 held.add(name)
-            if not status.status.phase.is_terminal or _wants_more(status):
+            if not status.status.phase.is_terminal or wants_more(status):
                 self._first.add(name)
         self._specs.held = frozenset(held)
         self._first.update(self._controls.names())
@@ -201,6 +201,7 @@ class Operator:
                 self._reconciler.handle(name)
             except Exception as error:  # the work queue is the one place that survives whatever a handler does
                 is_failed = True
+                self._roster.block(name, True)  # if it waits: what it stumbles over must not keep all others waiting
                 expected = isinstance(error, EngineError | OSError)
                 logger.log(logging.WARNING, "job %s: tried again: %s", name, error, exc_info=not expected)
             self._queue.done(name, failed=is_failed)
@@ -340,11 +341,3 @@ class Operator:
 
 def void(_: Any) -> None:
     """Forget a value."""
-
-
-def _wants_more(status: JobStatus) -> bool:
-    """Whether something is still due for an ended job: its deletion, or the end of its files' time."""
-    intent, terms = status.status.intent, status.status.terms
-    ttls = (terms.ttl_seconds_after_finished, terms.ttl_seconds_after_failed)
-    is_due = (intent is not None and intent.then_delete) or any(ttl is not None for ttl in ttls)
-    return is_due and not status.status.hidden

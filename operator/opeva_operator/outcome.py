@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from opeva_operator.engine import Container
-from opeva_operator.retries import Again, verdict
+from opeva_operator.retries import CHARGED, Again, Enough, verdict
 from opeva_operator.situation import Beat
 from opeva_specs.status import (
     Attempt,
@@ -103,6 +103,14 @@ def stopping(status: JobStatus, intent: Intent) -> JobStatus:
     )
 
 
+def delivered(status: JobStatus, now: datetime) -> JobStatus:
+    """With the first signal taken by the engine: it is not sent again."""
+    intent = status.status.intent
+    if intent is None or intent.delivered_at is not None:
+        return status
+    return _copy(status, changed(status.status, intent=changed(intent, delivered_at=now)))
+
+
 def concluded(status: JobStatus, intent: Intent, end: "End") -> JobStatus:
     """Ended because of an end that was decided: by somebody, by the files, or by a limit."""
     words = _because(intent)
@@ -131,17 +139,39 @@ def failed(status: JobStatus, reason: str, message: str, end: "End") -> JobStatu
     """The attempt ended without success: another one follows, or the generation has failed."""
     attempt = status.attempt
     exit_code = attempt.exit_code if attempt is not None and attempt.is_open else None
-    next_step = verdict(status, reason, exit_code, end.server_retries)
+    next_step = Enough() if _is_over_by_person(status) else verdict(status, reason, exit_code, end.server_retries)
     if isinstance(next_step, Again):
         retry_at = end.now + next_step.after
         pause = back_off(f"{next_step.words}, for the last attempt ended with {reason}: {message};", retry_at)
         waiting = _waiting(_closed(status, reason, message, end.now), Reason.BACK_OFF, pause.message)
         return _copy(waiting, changed(waiting.status, retry_at=retry_at, blockers=(pause,)))
-    if next_step.is_exhausted:
-        tries = sum(a.generation == status.metadata.generation for a in status.status.attempts)
+    return _given_up(_closed(status, reason, message, end.now), reason, message, next_step, end.now)
+
+
+def _is_over_by_person(status: JobStatus) -> bool:
+    """Whether a person wants it to end: however it ends then, nothing follows."""
+    return status.status.intent is not None and status.status.intent.reason == Reason.STOPPED_BY_USER
+
+
+def not_again(status: JobStatus, server_retries: int, now: datetime) -> JobStatus | None:
+    """The end of a job that waits for a retry which its terms allow no more; None while they allow it."""
+    last = status.attempt
+    if status.status.retry_at is None or last is None or last.reason is None:
+        return None
+    before = _copy(status, changed(status.status, attempts=tuple(a for a in status.status.attempts if a is not last)))
+    next_step = verdict(before, last.reason, last.exit_code, server_retries)
+    if isinstance(next_step, Again):
+        return None
+    return _given_up(status, last.reason, last.message or "", next_step, now)
+
+
+def _given_up(status: JobStatus, reason: str, message: str, why: Enough, now: datetime) -> JobStatus:
+    """Failed for good, the last attempt being closed."""
+    if why.is_exhausted:
+        tries = sum(a.generation == status.metadata.generation and a.reason in CHARGED for a in status.status.attempts)
         words = f"{tries} attempts failed; the last one: {reason}, {message}"
-        return over(_closed(status, reason, message, end.now), Phase.FAILED, Reason.RETRIES_EXHAUSTED, words, end.now)
-    return over(status, Phase.FAILED, reason, message, end.now)
+        return over(status, Phase.FAILED, Reason.RETRIES_EXHAUSTED, words, now)
+    return over(status, Phase.FAILED, reason, message, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,3 +315,9 @@ def _with_attempt(status: JobStatus, **facts: object) -> JobStatus:
 def _copy(status: JobStatus, observed: object) -> JobStatus:
     updated: JobStatus = changed(status, status=observed)
     return updated
+
+
+def tombstone(status: JobStatus) -> JobStatus:
+    """A record that nobody is shown: without it a file that is not ours would have the job run again."""
+    hidden: JobStatus = changed(status, status=changed(status.status, hidden=True))
+    return hidden

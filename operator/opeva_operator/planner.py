@@ -33,6 +33,7 @@ from opeva_operator.situation import (
     Start,
     Unreachable,
 )
+from opeva_operator.waiting import own_blockers, until_retry
 from opeva_operator.wishes import granted
 from opeva_specs.status import (
     Attempt,
@@ -44,7 +45,6 @@ from opeva_specs.status import (
     condition,
     with_conditions,
 )
-from opeva_specs.terms import Blocker
 from opeva_specs.wanted import Absent, Present, Unsure
 
 UNKNOWN_WISH = timedelta(seconds=60)
@@ -131,7 +131,7 @@ def _unreachable(s: Situation, status: JobStatus) -> Plan | None:
     attempt = status.attempt
     if not isinstance(s.container, Unreachable) or attempt is None or not attempt.is_open:
         return None
-    if is_other_run(s, status):
+    if is_other_run(s, status) and status.status.reason != Reason.UNKILLABLE:  # that one has given its place back
         words = f"the next run waits, for this one may still be going: {s.container.message}"
         status = _told(status, status.status.phase, Reason.PREVIOUS_RUN_UNKNOWN, words)
     return Plan(status=status, recheck_after=UNREACHABLE_RECHECK)
@@ -204,14 +204,17 @@ def _live(s: Situation, status: JobStatus, found: Container) -> Plan:
         intent = end_wanted(s, status)
         if intent is None:
             return _running(s, outcome.beating(status, found, s.beat, s.now), found)
-    if intent.signaled_at is None:
-        intent = changed(intent, signaled_at=s.now)
-        grace = timedelta(seconds=status.status.grace_seconds)
-        status = outcome.stopping(status, intent)
-        return Plan(status=status, action=Signal(found, found.stop_signal), recheck_after=grace)
-    left = intent.signaled_at + timedelta(seconds=status.status.grace_seconds) - s.now
-    if left > timedelta(0):
-        return Plan(status=outcome.stopping(status, intent), recheck_after=left)
+    is_first = intent.signaled_at is None
+    signaled_at = intent.signaled_at or s.now
+    intent = changed(intent, signaled_at=signaled_at)
+    left = signaled_at + timedelta(seconds=status.status.grace_seconds) - s.now
+    if is_first or left > timedelta(0):
+        ask = Signal(found, found.stop_signal) if intent.delivered_at is None else None
+        return Plan(status=outcome.stopping(status, intent), action=ask, recheck_after=left)
+    return _killing(s, status, intent, found)
+
+
+def _killing(s: Situation, status: JobStatus, intent: Intent, found: Container) -> Plan:
     intent = intent if intent.killed_at is not None else changed(intent, killed_at=s.now)
     status = outcome.stopping(status, intent)
     if intent.killed_at is None or s.now - intent.killed_at < s.limits.stop_timeout:
@@ -254,11 +257,14 @@ def _queued(s: Situation, status: JobStatus) -> Plan | None:
     if isinstance(s.wanted, Absent) and not s.is_held:
         return _queued_without_file(s, status, s.wanted)
     amend = None if s.is_held else _amendment(s, status)
-    return Plan(status=status, action=amend) if amend else _at_the_gate(s, status)
+    if amend:
+        return Plan(status=status, action=amend)
+    given_up = outcome.not_again(status, s.limits.server_retries, s.now)
+    return Plan(status=given_up) if given_up else _at_the_gate(s, status)
 
 
 def _at_the_gate(s: Situation, status: JobStatus) -> Plan:
-    own = _own_blockers(s, status)
+    own = own_blockers(s, status)
     if s.gate is None:
         return Plan(status=status, needs_gate=True, may_enter=not own)
     if s.gate.fails is not None and not own:
@@ -267,33 +273,7 @@ def _at_the_gate(s: Situation, status: JobStatus) -> Plan:
         opened = outcome.opened(status, s.now, s.boot_id)
         attempt = opened.attempt
         return Plan(status=opened, action=Launch(attempt) if attempt else None)
-    return Plan(status=outcome.blocked(status, (*own, *s.gate.blockers)), recheck_after=_until_retry(s, status))
-
-
-def _own_blockers(s: Situation, status: JobStatus) -> list[Blocker]:
-    """What keeps the job itself from starting, whatever its surroundings are."""
-    found = []
-    if s.is_held:
-        words = "many specs vanished at once: waits until its file is back, or a person decides"
-        found.append(
-            Blocker(kind=Reason.HELD, message=words, unblocks="its file is back, or control/confirm-deletions")
-        )
-    if status.status.terms.suspend:
-        words = "its spec says suspend: true"
-        found.append(Blocker(kind=Reason.SUSPENDED, message=words, unblocks="suspend: false in its spec"))
-    retry_at = status.status.retry_at
-    if retry_at is not None and s.now < retry_at:
-        told = (b for b in status.status.blockers if b.kind == Reason.BACK_OFF)
-        found.append(next(told, outcome.back_off("tried again", retry_at)))
-    if isinstance(s.container, Unreachable):
-        words = f"waits for the Docker engine: {s.container.message}"  # woken when it answers
-        found.append(Blocker(kind=Reason.ENGINE_UNREACHABLE, message=words, unblocks="the engine answers"))
-    return found
-
-
-def _until_retry(s: Situation, status: JobStatus) -> timedelta | None:
-    retry_at = status.status.retry_at
-    return retry_at - s.now if retry_at is not None and retry_at > s.now else None
+    return Plan(status=outcome.blocked(status, (*own, *s.gate.blockers)), recheck_after=until_retry(s, status))
 
 
 def _queued_without_file(s: Situation, status: JobStatus, wanted: Absent) -> Plan:
@@ -337,7 +317,7 @@ def _earlier(wanted: Present, status: JobStatus) -> Restore | None:
     ran = [g for g in status.status.generations if g.digest == wanted.digest and g.phase is not None]
     if is_rerun or not ran or ran[-1].reason in (Reason.SUPERSEDED, Reason.SPEC_DELETED):
         return None
-    return Restore(ran[-1])
+    return Restore(ran[-1], wanted)
 
 
 def _told(status: JobStatus, phase: Phase, reason: str, message: str) -> JobStatus:

@@ -1,5 +1,6 @@
 """Pulls: images are fetched beside everything else, one flight per image, each with a deadline."""
 
+import itertools
 import logging
 import threading
 import time
@@ -86,27 +87,31 @@ class Pulls:
                 result = self._fetch(image, flight)
         except Exception as error:  # whatever it is, nobody may wait for this flight for ever
             logger.exception("image %s", image)
+            flight.last_try = str(error)
             result = Missed(self._now(), f"cannot get the image {image!r}: {error}")
         with self._lock:
             if isinstance(result, Missed):
                 result = replace(result, names=frozenset(flight.names))
-            self._results[image] = result
+            if result is not None:
+                self._results[image] = result
             del self._flights[image]
-        logger.info("image %s: %s", image, "is here" if isinstance(result, Landed) else result.message)
+        logger.info("image %s: %s", image, "is here" if isinstance(result, Landed) else flight.last_try)
         for name in flight.names:
             self._wake(name)
 
-    def _fetch(self, image: str, flight: Flight) -> Landed | Missed:
+    def _fetch(self, image: str, flight: Flight) -> Landed | Missed | None:
+        """None when the engine itself does not answer: that says nothing about the image."""
         end = time.monotonic() + self._timeout
-        for attempt in range(1, TRIES + 1):
+        for attempt in itertools.count(1):
             try:
                 self._engine.pull(image, max(1.0, end - time.monotonic()))
                 return Landed(self._now())
             except (PullFailed, EngineUnreachable) as error:
                 kind = error.kind if isinstance(error, PullFailed) else "unreachable"
                 flight.last_try = f"{kind}: {error}"
-                pause = FIRST_PAUSE * 2 ** (attempt - 1)
-                if kind != "unreachable" or attempt == TRIES or time.monotonic() + pause > end:
-                    break
-                self._pause(pause)
-        return Missed(self._now(), f"cannot get the image {image!r}: {flight.last_try}")
+                is_known = isinstance(error, PullFailed)
+            pause = FIRST_PAUSE * 2 ** (attempt - 1)
+            if kind != "unreachable" or attempt == TRIES or time.monotonic() + pause > end:
+                break
+            self._pause(pause)
+        return Missed(self._now(), f"cannot get the image {image!r}: {flight.last_try}") if is_known else None

@@ -2,18 +2,31 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from opeva_operator import on, planner
 from opeva_operator.actions import Actions, LookAgain
 from opeva_operator.engine import Container, EngineError, EngineUnreachable
 from opeva_operator.gate import Gatekeeper
-from opeva_operator.hosts import ANSWERS_EVERY, Found, Hosts
+from opeva_operator.hosts import ANSWERS_EVERY, Found, Host, Hosts
 from opeva_operator.launch import container_name
 from opeva_operator.pulse import Pulses
 from opeva_operator.roster import Roster
-from opeva_operator.situation import Accept, Action, Beat, Gate, Limits, Plan, Situation, Unreachable
+from opeva_operator.situation import (
+    Accept,
+    Action,
+    Adopt,
+    Beat,
+    Conclude,
+    Limits,
+    Plan,
+    Remove,
+    Signal,
+    Situation,
+    Start,
+    Unreachable,
+)
 from opeva_operator.specwatch import SpecWatch
 from opeva_operator.workqueue import WorkQueue
 from opeva_specs.settings import Settings
@@ -105,7 +118,7 @@ class Reconciler:
                 gate, status = self._parts.gatekeeper.ask(
                     name, plan.status, may_enter=plan.may_enter, is_reachable=is_there
                 )
-                plan = planner.plan(self._situation(name, status, container, is_rebuilt, gate))
+                plan = planner.plan(replace(situation, status=status, gate=gate))
             self._tell(name, None if is_rebuilt else situation.status, plan.status)
             status = plan.status
             if plan.action is None and _has_just_ended(situation.status, status):
@@ -145,9 +158,7 @@ class Reconciler:
         if plan.recheck_after is not None:
             self._parts.queue.add(name, max(0.01, plan.recheck_after.total_seconds()))
 
-    def _situation(
-        self, name: str, status: JobStatus | None, container: Found, is_rebuilt: bool, gate: Gate | None = None
-    ) -> Situation:
+    def _situation(self, name: str, status: JobStatus | None, container: Found, is_rebuilt: bool) -> Situation:
         parts, now = self._parts, self._parts.clock()
         host = parts.hosts.of(status)
         wanted, is_held = parts.specs.look_up(name, status.metadata.source if status else None, now)
@@ -157,7 +168,6 @@ class Reconciler:
             wanted=wanted,
             status=status,
             container=container,
-            gate=gate,
             wish=self._wish(name),
             beat=self._beat(name, status, container),
             limits=self._limits,
@@ -182,14 +192,22 @@ class Reconciler:
         try:
             status = self._parts.actions.do(name, plan.action, before)
             self._tell(name, before, status)
-            touches = self._parts.actions.touches_engine(plan.action)
-            return status, self._find(name, status, surely=True) if touches else container
+            if self._parts.actions.touches_engine(plan.action):
+                return status, self._find(name, status, surely=True)
+            has_moved = self._parts.hosts.of(status) is not self._parts.hosts.of(before)
+            return status, self._find(name, status) if has_moved else container
         except EngineUnreachable as error:
-            host = self._parts.hosts.of(before)
+            host = self._asked(plan.action, before)
             return before, host.lost(error) if host is not None else Unreachable(str(error))
         except EngineError as error:
             logger.warning("job %s: %s", name, error)
             raise
+
+    def _asked(self, action: Action, status: JobStatus | None) -> Host | None:
+        """Whose engine an action needs."""
+        if isinstance(action, Adopt | Conclude | Remove | Signal | Start):
+            return self._parts.hosts.of_container(action.container)
+        return self._parts.hosts.of(status)
 
     # -- reading -------------------------------------------------------------------------------------------------
 

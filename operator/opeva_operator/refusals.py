@@ -30,12 +30,16 @@ class Refusals:
 
     def __init__(self, patience_seconds: float, clock: Callable[[], datetime]) -> None:
         self._patience, self._clock = timedelta(seconds=patience_seconds), clock
-        self._since: dict[str, datetime] = {}
+        self._since: dict[str, tuple[datetime | None, datetime]] = {}
 
-    def is_final(self, name: str) -> bool:
-        """Take note of one more refusal; whether they have lasted long enough."""
+    def is_final(self, name: str, opened_at: datetime | None) -> bool:
+        """Take note of one more refusal of the attempt opened then; whether they have lasted long enough."""
         now = self._clock()
-        return now - self._since.setdefault(name, now) >= self._patience
+        known, since = self._since.get(name, (None, now))
+        if known != opened_at:  # an earlier attempt was canceled while it was being refused
+            since = now
+        self._since[name] = opened_at, since
+        return now - since >= self._patience
 
     def forget(self, name: str) -> None:
         """The job was started, or has ended."""

@@ -12,6 +12,7 @@ from opeva_specs.status import JobStatus, Reason
 
 USERS = frozenset({Reason.EXIT_NON_ZERO, Reason.OUT_OF_MEMORY, Reason.DEADLINE_EXCEEDED, Reason.STALLED})
 SERVERS = frozenset({Reason.ENGINE_RESTART, Reason.HOST_REBOOT, Reason.CONTAINER_LOST})
+CHARGED = USERS | SERVERS
 FIRST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(minutes=6)
 _SPREAD = 0.2  # so much of a pause is left to chance, so that many jobs do not come back at one moment
@@ -46,7 +47,7 @@ def verdict(status: JobStatus, reason: str, exit_code: int | None, server_retrie
     limit = terms.backoff_limit if is_users else server_retries
     if failures > limit:
         return Enough(is_exhausted=limit > 0)
-    tries = 1 + sum(a.reason in USERS | SERVERS for a in mine)
+    tries = 1 + sum(a.reason in CHARGED for a in mine)
     whose = "retry" if is_users else "retry after a failure of the server"
     return Again(pause(tries, _chance(status, tries)), f"{whose} {failures} of {limit}")
 

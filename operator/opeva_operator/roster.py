@@ -231,10 +231,15 @@ class Roster:
         with self._lock:
             return {name for name in self._occupied if host is None or self.host_of(name) == host}
 
-    def waiting(self) -> list[Claim]:
-        """Every queued job, in the line or beside it."""
+    def queue(self) -> list[tuple[int | None, Claim]]:
+        """Every queued job with its place, host by host in the order of turns; last, without one, those beside."""
         with self._lock:
-            return list(self._claims.values())
+            hosts, count = sorted(self._line.hosts()), len(self._claims)
+            lines = [enumerate(self._line.first(host, count), 1) for host in hosts]
+            placed: list[tuple[int | None, Claim]] = [(n, self._claims[name]) for line in lines for n, name in line]
+            known = {claim.name for _, claim in placed}
+            beside = sorted((c for name, c in self._claims.items() if name not in known), key=lambda c: c.place)
+            return [*placed, *((None, claim) for claim in beside)]
 
     def host_of(self, name: str) -> str:
         """Where the job is or will be; of one that is not known yet, the operator's own."""

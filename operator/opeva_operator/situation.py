@@ -126,9 +126,10 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Show an earlier generation again, with its files."""
+    """Show an earlier generation again, with its files, on the terms that the file has now."""
 
     generation: Generation
+    wanted: Present
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ from typing import Any
 import orjson
 
 from opeva_operator import outcome
+from opeva_operator.confirmation import Confirmation
 from opeva_operator.roster import Roster
+from opeva_specs.listing import SUFFIXES
 from opeva_specs.model import SimulationJob, is_job_id
 from opeva_specs.parse import SpecError
 from opeva_specs.specfiles import Look, SpecFile, SpecStore
 from opeva_specs.status import Generation, JobStatus, Meta, Observed, Phase, Reason, condition_of
-from opeva_specs.store import CONFIRM_DELETIONS
 from opeva_specs.volume import SharedVolume
 from opeva_specs.wanted import Absent, Present, Wanted
 
@@ -50,30 +51,28 @@ class SpecWatch:
     ) -> None:  # fmt: skip
         self._store, self._volume, self._roster = store, volume, roster
         self._wake, self._clock, self._again = wake, clock, again
-        self._lock = threading.RLock()
+        self._lock = store.lock  # for moments only: never while files are looked at
+        self._telling = threading.Lock()
         self.held: frozenset[str] = frozenset()
-        self._confirmed: frozenset[str] = frozenset()
+        self._confirmation = Confirmation(volume)
+        self._confirmed = self._confirmation.names
         self._rejected = set(_rejected_before(volume))
 
     def scan(self) -> None:
         """Look at every spec file."""
-        with self._lock:
-            self._follow_up(self._store.scan(self._clock()), None)
+        self._follow_up(self._store.scan(self._clock), None)
 
     def hint(self, source: str, is_complete: bool) -> None:
         """Look at one file below `specs/` that may have changed."""
-        with self._lock:
-            self._follow_up(self._store.look(source, is_complete, self._clock()), source)
+        self._follow_up(self._store.look(source, is_complete, self._clock), source)
 
     def looked(self, source: str) -> None:
         """Look at one file now."""
-        with self._lock:
-            self._follow_up(self._store.look(source, True, self._clock()), source)
+        self.hint(source, True)
 
     def wanted(self, name: str, source: str | None, now: datetime) -> Wanted:
         """What the files say of a job."""
-        with self._lock:
-            return self._store.wanted(name, source, now)
+        return self._store.wanted(name, source, now)
 
     def job(self, name: str, wanted: Present) -> SimulationJob | None:
         """The job as its file has it; None when the file has changed since."""
@@ -81,19 +80,19 @@ class SpecWatch:
 
     def look_up(self, name: str, source: str | None, now: datetime) -> tuple[Wanted, bool]:
         """What the files say of a job, and whether its deletion waits for a person: both of one moment."""
+        doubt = self._store.doubt_about(name, source, now)
         with self._lock:
-            return self._store.wanted(name, source, now), name in self.held
+            return self._store.answer(name, source, now, doubt), name in self.held
 
     def holds_only(self, source: str, name: str) -> bool:
         """Whether nothing but that job is in the file."""
-        with self._lock:
-            file = self._store.files.get(source)
+        file = self._store.files.get(source)
         return file is None or all(doc.name == name for doc in file.docs)
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why the folder cannot be trusted now, for people."""
-        return self._store.problems
+        """What is wrong with the folder now, for people."""
+        return (*self._store.problems, *self._store.remarks)
 
     # -- following up --------------------------------------------------------------------------------------------
 
@@ -113,27 +112,32 @@ class SpecWatch:
 
     def guard(self) -> None:
         """Many specs gone at once look like an accident: their runs go on until a person says otherwise."""
+        now = self._clock()
+        sources = {name: self._source(name) for name in self._roster.active()}
+        doubts = {name: self._store.doubt_about(name, source, now) for name, source in sources.items()}
+        is_confirmed = self._confirmation.is_given()
         with self._lock:
-            now = self._clock()
-            active = self._roster.active()
-            wanted = {name: self._store.wanted(name, self._source(name), now) for name in active}
+            wanted = {name: self._store.answer(name, sources[name], now, doubts[name]) for name in sources}
             missing = {name for name, found in wanted.items() if not isinstance(found, Present)}
             lost = {name for name in missing if isinstance(wanted[name], Absent)}
             before = self.held
-            if self._volume.exists(f"control/{CONFIRM_DELETIONS}"):
+            if is_confirmed:
                 logger.warning("deletions confirmed: %s", ", ".join(sorted(lost)))
                 self._confirmed = frozenset(lost)
-                self._volume.remove(f"control/{CONFIRM_DELETIONS}")
             self._confirmed &= missing
-            self.held = held(active, lost - self._confirmed, missing - self._confirmed, before)
-            for name in before ^ self.held:
-                self._wake(name, 0.0)
+            self.held = held(sources, lost - self._confirmed, missing - self._confirmed, before)
+            changed = before ^ self.held
+        with self._telling:
+            self._confirmation.keep(self._confirmed)
+        if is_confirmed:
+            self._confirmation.take()
+        for name in changed:
+            self._wake(name, 0.0)
 
     def has_lost(self, name: str) -> bool:
         """Whether a job's spec is gone while its status does not tell so yet."""
         entry = self._roster.get(name)
-        with self._lock:
-            return entry is not None and entry.is_calm and self._is_lost(name, self._clock())
+        return entry is not None and entry.is_calm and self._is_lost(name, self._clock())
 
     def _is_calm(self, name: str, now: datetime) -> bool:
         """Whether the job has ended and its file says nothing that its status does not tell."""
@@ -156,13 +160,18 @@ class SpecWatch:
 
     def _stale_verdicts(self) -> set[str]:
         """Rejected files that are there no more: they may have gone while no operator ran."""
-        unseen = self._rejected - self._store.files.keys()
+        with self._telling:
+            unseen = self._rejected - self._store.files.keys()
         return {source for source in unseen if not self._store.doubt() and not self._volume.exists(f"specs/{source}")}
 
     def _tell_verdict(self, source: str) -> None:
         """Say in `rejected/` why a file cannot be accepted; take it back when it was mended."""
         if source in self._rejected:
             self._store.judge(source)
+        with self._telling:  # who tells last tells what was believed last
+            self._tell_believed(source)
+
+    def _tell_believed(self, source: str) -> None:
         file = self._store.files.get(source)
         errors = self._errors(source, file) if file else []
         try:
@@ -195,11 +204,8 @@ class SpecWatch:
 
     def rejected_status(self, name: str, now: datetime) -> JobStatus | None:
         """The status of a job whose file in `specs/api/` cannot be accepted, if that is so."""
-        with self._lock:
-            found = [
-                (f"api/{name}{end}", self._store.files.get(f"api/{name}{end}")) for end in (".yaml", ".yml", ".json")
-            ]
-        for source, file in found:
+        for source in (f"api/{name}{end}" for end in SUFFIXES):
+            file = self._store.files.get(source)
             if file is not None and file.errors and not file.docs:
                 return _invalid(name, source, file, now)
         return None

@@ -6,11 +6,13 @@ needed; it is started anew at the next call after it ended.
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
 import threading
 import time
+import weakref
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -39,7 +41,7 @@ class SshTunnel:
 
     def __init__(self, url: str, files: Ssh | None = None) -> None:
         self._url, self._files = url, files or Ssh()
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._failures = 0  # in a row: a server that is asked too often shuts its door
@@ -50,8 +52,9 @@ class SshTunnel:
         """The socket's path, with the tunnel open; raises EngineUnreachable with ssh's own words."""
         with self._lock:
             if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="opeva-ssh-")
-            socket = Path(self._folder.name) / "s"
+                self._folder = Path(tempfile.mkdtemp(prefix="opeva-ssh-"))
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            socket = self._folder / "s"
             if self._process is None or self._process.poll() is not None:
                 self._open(socket)
             return str(socket)
@@ -61,7 +64,7 @@ class SshTunnel:
         with self._lock:
             self._end()
             if self._folder is not None:
-                self._folder.cleanup()
+                shutil.rmtree(self._folder, ignore_errors=True)
                 self._folder = None
 
     def _open(self, socket: Path) -> None:

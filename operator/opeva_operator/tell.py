@@ -13,7 +13,7 @@ from opeva_operator.hosts import Host
 from opeva_operator.launch import container_name
 from opeva_operator.roster import Roster
 from opeva_specs.settings import Settings
-from opeva_specs.status import Phase, rfc3339
+from opeva_specs.status import rfc3339
 from opeva_specs.volume import SharedVolume
 
 
@@ -116,9 +116,11 @@ class Teller:
         return True
 
     def _queue(self) -> None:
-        """`state/queue.json`: who waits, in order."""
-        waiting = [(entry.queued_at, name) for name, entry in self._roster.items() if entry.phase is Phase.QUEUED]
-        rows = [{"job_id": name, "queued_at": rfc3339(queued_at)} for queued_at, name in sorted(waiting)]
+        """`state/queue.json`: who waits, host by host in the order of turns; last, who waits for something else."""
+        rows = [
+            {"job_id": claim.name, "host": claim.host, "position": place, "queued_at": rfc3339(claim.queued_at)}
+            for place, claim in self._roster.queue()
+        ]
         self._write("state/queue.json", rows)
 
     def _registry(self) -> None:

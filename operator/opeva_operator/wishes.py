@@ -40,14 +40,14 @@ def _why_void(s: Situation, status: JobStatus, wish: Wish) -> str:
 
 
 def _wish_to_end(s: Situation, status: JobStatus, wish: Wish, *, then_delete: bool) -> Plan:
-    before = status.status.intent
-    intent = Intent(
+    before = status.status.intent or Intent(reason=Reason.STOPPED_BY_USER, by=wish.by, at=s.now)
+    intent = changed(
+        before,  # what was done to end it stays done
         reason=Reason.STOPPED_BY_USER,
         by=wish.by,
         message=wish.reason,
         at=s.now,
-        signaled_at=before.signaled_at if before else None,
-        then_delete=then_delete or (before is not None and before.then_delete),
+        then_delete=then_delete or before.then_delete,
     )
     if status.status.phase in (Phase.STARTING, Phase.RUNNING):
         status = outcome.stopping(status, intent)

@@ -141,6 +141,12 @@ class Settings(BaseModel):
         ge=0,
         description="No job is started while the volume has less room than this.",
     )
+    dataset_max_bytes: Bytes = Field(
+        2 * 2**30,
+        alias="OPEVA_DATASET_MAX_BYTES",
+        gt=0,
+        description="Size of an uploaded data set, packed and unpacked.",
+    )
     shm_size: Bytes = Field(2**30, alias="OPEVA_SHM_SIZE", ge=2**16, description="Size of /dev/shm in a job.")
     log_max_size: Bytes = Field(
         50 * 2**20,

@@ -3,66 +3,31 @@
     look(path) / scan()  ->  names that may have changed
     wanted(name)         ->  Present, Absent, or Unsure: an unreadable or half-changed folder deletes nothing
 
-A file is read as a whole, hashed, and parsed only if its hash is new. One that was not seen to be closed or renamed
-into place is believed after two equal looks a second apart.
+Files are looked at without the lock, for that may take as long as the disk likes; what was seen is believed under it,
+unless somebody has taken another look meanwhile. Whoever asks for a job that a file wants never waits for the disk.
 """
 
-import contextlib
-import errno
 import hashlib
-import os
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from opeva_specs.gitflux import in_flux
+from opeva_specs.listing import Listing, is_below, is_spec_file, walk
 from opeva_specs.model import SimulationJob
-from opeva_specs.parse import SpecError, SpecInvalid, parse_file
+from opeva_specs.parse import SpecInvalid, parse_file
 from opeva_specs.sentinel import sentinel_problem
-from opeva_specs.survey import is_ignored, is_ignored_name
+from opeva_specs.sighting import SECOND_LOOK, Bare, Before, Eyes, Glance, Hidden, Known, Sighting, SpecFile
 from opeva_specs.volume import SharedVolume
-from opeva_specs.wanted import Absent, Doc, Present, Unsure, Wanted
+from opeva_specs.wanted import Absent, Present, Unsure, Wanted
 from opeva_specs.yamltree import MAX_BYTES
 
-SUFFIXES = (".yaml", ".yml", ".json")
-SECOND_LOOK = timedelta(seconds=1)
+__all__ = ["Known", "Look", "SpecFile", "SpecStore", "is_spec_file"]
+
 GIT_RECHECK = timedelta(seconds=0.5)
-Signature = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What earlier runs of the operator know of a file: it need not be parsed while its hash is this."""
-
-    source_hash: str
-    docs: tuple[Doc, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpecFile:
-    """A file as it was last believed.
-
-    `errors` when its present bytes cannot be accepted (`docs` are the last good); `refused` tells of documents that
-    are left out because their name stands in the file before.
-    """
-
-    signature: Signature
-    source_hash: str
-    docs: tuple[Doc, ...]
-    errors: tuple[SpecError, ...] = ()
-    refused: tuple[SpecError, ...] = ()
-    is_unreadable: bool = False
-    is_parsed: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class _Glance:
-    """A look at a file that is not believed yet."""
-
-    signature: Signature
-    source_hash: str
-    at: datetime
+PATIENCE_SECONDS = 1.0  # with a disk that keeps another one waiting
+_TRIES = 3
+Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,133 +40,110 @@ class Look:
 
 
 class SpecStore:
-    """The index of spec files. Not thread-safe: its caller holds one lock around every call."""
+    """The index of spec files. Thread-safe; `lock` may be held for several answers of one moment, never for long."""
 
     def __init__(self, volume: SharedVolume, instance: str, known: Callable[[str], Known | None]) -> None:
-        self._volume, self._instance, self._known = volume, instance, known
+        self._volume, self._instance = volume, instance
+        self._eyes = Eyes(volume, known)
+        self.lock = threading.RLock()
         self.files: dict[str, SpecFile] = {}
         self.problems: tuple[str, ...] = ()
-        self._glances: dict[str, _Glance] = {}
+        self._glances: dict[str, Glance] = {}
         self._owners: dict[str, str] = {}  # name -> the file that keeps it
         self._holders: dict[str, set[str]] = {}  # name -> every file that has it
         self._since: dict[str, datetime] = {}
+        self._hidden: dict[str, str] = {}  # files and folders that nobody can look at now, and why
+        self._stale: tuple[str, ...] = ()
         self._is_listed = False
         self._trusted_since: datetime | None = None
         self._sentinel_at: datetime | None = None
+        self._disk = threading.Lock()  # whose holder asks the disk whether a file is really gone
+        self._is_slow = False
 
     # -- looking -------------------------------------------------------------------------------------------------
 
-    def scan(self, now: datetime) -> Look:
-        """Look at every file; a folder that cannot be listed leaves everything as it was."""
+    def scan(self, clock: Clock) -> Look:
+        """Look at every file; a folder that cannot be listed leaves everything below it as it was."""
+        with self.lock:
+            before = {**dict.fromkeys(self._glances), **self.files}
         try:
-            found = dict(self._walk())
+            listing = walk(self._volume.specs, clock())
         except OSError as error:
-            self.problems = (f"cannot list specs/: {error.strerror}; nothing is deemed deleted",)
-            self._is_listed = False
-            return Look(again_after=SECOND_LOOK)  # it may only have been changed while it was listed
-        was_in_doubt = self.doubt() is not None
-        self._is_listed = True
-        self.problems = sentinel_problem(self._volume, self._instance)
-        if was_in_doubt:
-            self._trusted_since = now  # what is missing now may be on its way back
-        gone = [source for source in self.files if source not in found]
-        looks = [self._consider(source, signature, False, now) for source, signature in found.items()]
-        return _joined([*looks, *(self._consider(source, None, True, now) for source in gone)])
+            with self.lock:
+                self.problems = (f"cannot list specs/: {error.strerror}; nothing is deemed deleted",)
+                self._is_listed = False
+            return Look(again_after=SECOND_LOOK)
+        sightings = [self._look_at(source, False, clock()) for source in _changed(before, listing)]
+        problems = sentinel_problem(self._volume, self._instance)
+        with self.lock:
+            self._trust(listing, problems, clock())
+            look = _joined(self._take(sighting, clock()) for sighting in sightings)
+        return _joined([look, Look(again_after=SECOND_LOOK)]) if listing.is_torn else look
 
-    def look(self, source: str, is_complete: bool, now: datetime) -> Look:
+    def look(self, source: str, is_complete: bool, clock: Clock) -> Look:
         """Look at one file; `is_complete` when it was seen to be closed after writing or renamed into place."""
         if not is_spec_file(source):
             return Look()
-        try:
-            signature = _signature(os.lstat(self._volume.specs / source))
-        except (FileNotFoundError, NotADirectoryError):
-            signature = None
-        except OSError as error:
-            self.problems = (f"cannot look at specs/{source}: {error.strerror}",)
-            return Look()
-        return self._consider(source, signature, is_complete, now)
+        for _ in range(_TRIES):
+            sighting = self._look_at(source, is_complete, clock())
+            with self.lock:
+                if sighting.before.is_still(self._before(source)):
+                    self._hidden.pop(source, None)
+                    return self._take(sighting, clock())
+        return Look(again_after=SECOND_LOOK)
 
-    def _walk(self) -> Iterator[tuple[str, Signature]]:
-        folders = [""]
-        while folders:
-            folder = folders.pop()
-            with os.scandir(self._volume.specs / folder) as entries:
-                for entry in entries:
-                    path = f"{folder}/{entry.name}" if folder else entry.name
-                    if is_ignored_name(entry.name) or not entry.name.isprintable():
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(path)
-                    elif entry.name.endswith(SUFFIXES):
-                        yield path, _signature(entry.stat(follow_symlinks=False))
+    def _look_at(self, source: str, is_complete: bool, now: datetime) -> Sighting:
+        with self.lock:
+            before = self._before(source)
+        return self._eyes.look(source, before, is_complete, now)
 
-    def _consider(self, source: str, signature: Signature | None, is_complete: bool, now: datetime) -> Look:
-        file = self.files.get(source)
-        if file is not None and file.signature == signature:
-            return Look()
-        if file is None and signature is None:
-            self._glances.pop(source, None)
-            return Look()
-        if self._is_in_git_flux(source, now):
-            return Look(again_after=GIT_RECHECK)
-        if signature is None:
-            return self._forget(source, now)
-        return self._read(source, signature, is_complete, now)
-
-    def _read(self, source: str, signature: Signature, is_complete: bool, now: datetime) -> Look:
-        try:
-            data = self._volume.read(f"specs/{source}", MAX_BYTES)
-        except FileNotFoundError:
-            return self._forget(source, now)
-        except OSError as error:
-            return self._believe(source, _unreadable(signature, error, self._docs_before(source)), now)
-        source_hash = hashlib.sha256(data).hexdigest()
-        known = self._known_docs(source, source_hash)
-        if known is not None:
-            file = SpecFile(signature=signature, source_hash=source_hash, docs=known, is_parsed=False)
-            return self._believe(source, file, now)
-        glance = self._glances.get(source)
-        seen = glance is not None and (glance.signature, glance.source_hash) == (signature, source_hash)
-        if not is_complete and not (seen and glance is not None and now - glance.at >= SECOND_LOOK):
-            if not seen:
-                self._glances[source] = _Glance(signature, source_hash, now)
-            return Look(again_after=SECOND_LOOK)
-        return self._believe(source, self._parsed(source, signature, source_hash, data), now)
-
-    def _known_docs(self, source: str, source_hash: str) -> tuple[Doc, ...] | None:
-        before = self.files.get(source)
-        if before is not None and before.source_hash == source_hash and not before.is_unreadable:
-            return before.docs if not before.errors else None
-        known = self._known(source)
-        return known.docs if known is not None and known.source_hash == source_hash else None
-
-    def _docs_before(self, source: str) -> tuple[Doc, ...]:
-        before = self.files.get(source)
-        if before is not None:
-            return before.docs
-        known = self._known(source)
-        return known.docs if known is not None else ()
-
-    def _parsed(self, source: str, signature: Signature, source_hash: str, data: bytes) -> SpecFile:
-        try:
-            documents, refused = parse_file(data)
-        except SpecInvalid as invalid:
-            docs = self._docs_before(source)
-            return SpecFile(signature=signature, source_hash=source_hash, docs=docs, errors=invalid.errors)
-        docs = tuple(Doc(name=d.job.metadata.name, digest=d.digest) for d in documents)
-        return SpecFile(signature=signature, source_hash=source_hash, docs=docs, refused=tuple(refused))
+    def _before(self, source: str) -> Before:
+        return Before(self.files.get(source), self._glances.get(source))
 
     def judge(self, source: str) -> None:
         """Parse a file that was not parsed because its bytes were known."""
         file = self.files.get(source)
         if file is None or file.is_parsed:
             return
-        with contextlib.suppress(OSError):  # the next look tells what became of it
-            data = self._volume.read(f"specs/{source}", MAX_BYTES)
-            if hashlib.sha256(data).hexdigest() == file.source_hash:
-                self.files[source] = self._parsed(source, file.signature, file.source_hash, data)
+        parsed = self._eyes.parse(source, file)
+        with self.lock:
+            if parsed is not None and self.files.get(source) is file:
+                self.files[source] = parsed
 
-    # -- believing -----------------------------------------------------------------------------------------------
+    # -- believing: from here on under the lock, and in memory only ----------------------------------------------
+
+    def _trust(self, listing: Listing, problems: tuple[str, ...], now: datetime) -> None:
+        if self.doubt() is not None:
+            self._trusted_since = now  # what is missing now may be on its way back
+        self._is_listed, self.problems = True, problems
+        self._hidden, self._stale = listing.hidden, tuple(listing.stale)
+
+    def _take(self, sighting: Sighting, now: datetime) -> Look:
+        source = sighting.source
+        if not sighting.before.is_still(self._before(source)):
+            return Look(again_after=SECOND_LOOK)  # somebody took another look meanwhile: theirs may be the newer one
+        match sighting.seen:
+            case SpecFile() as file:
+                return self._believe(source, file, now)
+            case Glance() as glance:
+                self._glances[source] = glance
+                return Look(again_after=SECOND_LOOK)
+            case Hidden(why):
+                self._hidden[source] = why
+                return Look()
+            case Bare() as bare:
+                return self._take_bare(source, bare, now)
+
+    def _take_bare(self, source: str, seen: Bare, now: datetime) -> Look:
+        match seen:
+            case Bare.GONE:
+                return self._forget(source, now)
+            case Bare.UNCHANGED:
+                return Look()
+            case Bare.GIT_AT_WORK:
+                return Look(again_after=GIT_RECHECK)
+            case Bare.UNSETTLED:
+                return Look(again_after=SECOND_LOOK)
 
     def _believe(self, source: str, file: SpecFile, now: datetime) -> Look:
         before = self.files.get(source)
@@ -221,7 +163,9 @@ class SpecStore:
     def _forget(self, source: str, now: datetime) -> Look:
         file = self.files.pop(source, None)
         self._glances.pop(source, None)
-        names = frozenset(doc.name for doc in file.docs) if file else frozenset()
+        if file is None:
+            return Look()
+        names = frozenset(doc.name for doc in file.docs)
         for name in names:
             self._holders[name].discard(source)
             self._since[name] = now
@@ -231,21 +175,54 @@ class SpecStore:
 
     def wanted(self, name: str, source: str | None, now: datetime) -> Wanted:
         """What the files say of a job whose present file is `source` (None: it has none yet)."""
-        owner = self._owner(name, source)
-        if owner is not None:
-            file = self.files[owner]
-            if file.errors or file.is_unreadable:
-                return Unsure(message=f"specs/{owner} cannot be accepted now; what was accepted before goes on")
-            digest = next(doc.digest for doc in file.docs if doc.name == name)
+        return self.answer(name, source, now, self.doubt_about(name, source, now))
+
+    def doubt_about(self, name: str, source: str | None, now: datetime) -> str | None:
+        """Why one could not believe now that no file wants the job: the disk is asked, if none seems to."""
+        with self.lock:
+            if self._owner(name, source) is not None:
+                return "its file is gone only since a moment"
+            if (doubt := self.doubt()) is not None:
+                return doubt
+        if not self._disk.acquire(timeout=0 if self._is_slow else PATIENCE_SECONDS):
+            self._is_slow = True
+            return "specs/ does not answer"
+        try:
+            self._look_at_sentinel(now)
+            at_work = source is not None and self._eyes.is_in_git_flux(source, now)
+        finally:
+            self._is_slow = False
+            self._disk.release()
+        return f"git is at work around specs/{source}" if at_work else None
+
+    def _look_at_sentinel(self, now: datetime) -> None:
+        """It may have gone with the files, after the last scan."""
+        if self._sentinel_at == now:
+            return
+        problems = sentinel_problem(self._volume, self._instance)
+        with self.lock:
+            self._sentinel_at = now
+            self.problems = self.problems or problems
+
+    def answer(self, name: str, source: str | None, now: datetime, doubt: str | None) -> Wanted:
+        """The same as `wanted`, from memory; `doubt` is what `doubt_about` told a moment ago."""
+        with self.lock:
+            owner = self._owner(name, source)
+            if owner is not None:
+                return self._present(name, owner, now)
+            doubt = self.doubt() or (self._source_doubt(name, source) if source else None) or doubt
+            if doubt:
+                return Unsure(message=doubt)
             since = self._since.setdefault(name, now)
-            return Present(
-                digest=digest, source=owner, source_hash=file.source_hash, documents=len(file.docs), since=since
-            )
-        doubt = self._doubt_now(now) or (self._source_doubt(source, now) if source else None)
-        if doubt:
-            return Unsure(message=doubt)
+            return Absent(since=max(since, self._trusted_since or since))
+
+    def _present(self, name: str, owner: str, now: datetime) -> Present | Unsure:
+        file = self.files[owner]
+        if file.errors or file.is_unreadable:
+            return Unsure(message=f"specs/{owner} cannot be accepted now; what was accepted before goes on")
+        digest = next(doc.digest for doc in file.docs if doc.name == name)
         since = self._since.setdefault(name, now)
-        return Absent(since=max(since, self._trusted_since or since))
+        return Present(digest=digest, source=owner, source_hash=file.source_hash, documents=len(file.docs), since=since)
 
     def doubt(self) -> str | None:
         """Why nothing may be deemed deleted now; None when the folder can be trusted."""
@@ -253,20 +230,25 @@ class SpecStore:
             return "specs/ cannot be listed"
         return next(iter(self.problems), None)
 
-    def _doubt_now(self, now: datetime) -> str | None:
-        """The same, but the sentinel is looked at anew: it may have gone with the files, after the last scan."""
-        if self._sentinel_at != now:
-            self._sentinel_at = now
-            self.problems = self.problems or sentinel_problem(self._volume, self._instance)
-        return self.doubt()
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What people should know of the folder though the rest of it can be trusted."""
+        with self.lock:
+            hidden = [
+                f"cannot look at specs/{path}: {why}; what lies there goes on" for path, why in self._hidden.items()
+            ]
+        stale = [f"specs/{path} is older than 10 minutes and ignored: remove it if no git runs" for path in self._stale]
+        return (*hidden, *stale)
 
-    def _source_doubt(self, source: str, now: datetime) -> str | None:
+    def _source_doubt(self, name: str, source: str) -> str | None:
+        if self._hidden and is_below(source, self._hidden):
+            self._since.pop(name, None)  # it is absent only since somebody can tell
+            return f"specs/{source} cannot be looked at now"
         if source in self._glances:
             return f"specs/{source} is being written"
         file = self.files.get(source)
-        if file is not None and (file.errors or file.is_unreadable):
-            return f"specs/{source} cannot be accepted now"
-        return f"git is at work around specs/{source}" if self._is_in_git_flux(source, now) else None
+        is_bad = file is not None and (file.errors or file.is_unreadable)
+        return f"specs/{source} cannot be accepted now" if is_bad else None
 
     def _owner(self, name: str, source: str | None) -> str | None:
         holders = self._holders.get(name) or set()
@@ -281,15 +263,15 @@ class SpecStore:
 
     def holders(self, name: str) -> frozenset[str]:
         """Every file that has a job of that name."""
-        return frozenset(self._holders.get(name, ()))
+        with self.lock:
+            return frozenset(self._holders.get(name, ()))
 
     def duplicates(self, source: str) -> Iterable[str]:
         """Names in that file which another file keeps."""
-        return [
-            doc.name
-            for doc in self.files[source].docs
-            if len(self._holders.get(doc.name, ())) > 1 and self._owners.get(doc.name, source) != source
-        ]
+        with self.lock:
+            file = self.files.get(source)
+            names = [doc.name for doc in file.docs if len(self._holders.get(doc.name, ())) > 1] if file else []
+            return [name for name in names if self._owners.get(name, source) != source]
 
     def job(self, name: str, present: Present) -> SimulationJob | None:
         """The job itself, from the bytes that were hashed; None when the file has changed since."""
@@ -301,17 +283,13 @@ class SpecStore:
         except (OSError, SpecInvalid, StopIteration):
             return None
 
-    # -- doubting ------------------------------------------------------------------------------------------------
 
-    def _is_in_git_flux(self, source: str, now: datetime) -> bool:
-        folder = self._volume.specs
-        if in_flux(folder / ".git", now):
-            return True
-        for part in source.split("/")[:-1]:
-            folder = folder / part
-            if in_flux(folder / ".git", now):
-                return True
-        return False
+def _changed(before: Mapping[str, SpecFile | None], listing: Listing) -> list[str]:
+    """Files to look at: those that are new or not as they were, and those that the walk did not meet any more."""
+    known = {source: file.signature if file else None for source, file in before.items()}
+    met = [source for source, signature in listing.files.items() if known.get(source) != signature]
+    missing = (source for source in before if source not in listing.files)
+    return met + [source for source in missing if not is_below(source, listing.hidden)]
 
 
 def _joined(looks: Iterable[Look]) -> Look:
@@ -325,25 +303,3 @@ def _joined(looks: Iterable[Look]) -> Look:
         if look.again_after is not None:
             waits.append(look.again_after)
     return Look(names=frozenset(names), files=frozenset(files), again_after=min(waits, default=None))
-
-
-def is_spec_file(source: str) -> bool:
-    """Whether a path below `specs/` is one we read."""
-    is_named_well = source.endswith(SUFFIXES) and source.isprintable()
-    return is_named_well and not any(is_ignored(Path(part)) for part in source.split("/"))
-
-
-def _signature(found: os.stat_result) -> Signature:
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _unreadable(signature: Signature, error: OSError, docs: tuple[Doc, ...]) -> SpecFile:
-    reasons = {
-        errno.ELOOP: ("Link", "is a symbolic link: put the file itself here"),
-        errno.EFBIG: ("TooLarge", f"is larger than {MAX_BYTES} bytes: use configPath"),
-        errno.EINVAL: ("NotAFile", "is not a regular file"),
-        errno.EACCES: ("Unreadable", "may not be read by the operator"),
-    }
-    reason, message = reasons.get(error.errno or 0, ("Unreadable", f"cannot be read: {error.strerror}"))
-    problem = SpecError(document=1, line=1, column=1, field="", reason=reason, message=message)
-    return SpecFile(signature=signature, source_hash="", docs=docs, errors=(problem,), is_unreadable=True)

@@ -159,6 +159,7 @@ class Intent(_Observed):
     message: str = ""
     at: Instant
     signaled_at: Instant | None = None
+    delivered_at: Instant | None = None  # when the engine had taken the first signal
     killed_at: Instant | None = None
     then_delete: bool = False
 

@@ -1,6 +1,5 @@
 """StatusStore, ControlStore, EventLog: values in, atomic files out, and back."""
 
-import errno
 import os
 from datetime import datetime
 from typing import Any
@@ -157,8 +156,3 @@ def _names(volume: SharedVolume, folder: str) -> list[str]:
 def _listed(volume: SharedVolume, folder: str) -> list[str]:
     with volume.folder(folder) as folder_fd:
         return os.listdir(folder_fd)
-
-
-def is_full(error: OSError) -> bool:
-    """Whether a write failed for want of room (space, files or quota)."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 import docker
@@ -76,23 +75,21 @@ class FakeMachine:
 class DockerMachine:
     """The Docker engine of this machine; all that it makes carries a name of its own and is removed at the end."""
 
-    def __init__(self, image: str, socket: Path, at: HostEntry = HERE) -> None:
-        self.image = image
+    def __init__(self, image: str, nowhere: HostEntry, at: HostEntry = HERE) -> None:
+        self.image, self._nowhere, self._at = image, nowhere, at
         self.run = secrets.token_hex(4)
         self.client = docker.APIClient(version="auto", **docker.utils.kwargs_from_env())
-        self.at = at
         self.engines = [DockerEngine(f"contract-{self.run}", timeout_seconds=20, at=at)]
         self.engine: Engine = self.engines[0]
         self.registry = Registry()
         self.registry_name = self.registry.name
-        self._nowhere = socket
 
     def beside(self, instance: str) -> Engine:
-        self.engines.append(DockerEngine(f"{instance}-{self.run}", at=self.at))
+        self.engines.append(DockerEngine(f"{instance}-{self.run}", at=self._at))
         return self.engines[-1]
 
     def unreachable(self) -> Engine:
-        return DockerEngine("nobody", docker_host=f"unix://{self._nowhere}", timeout_seconds=2)
+        return DockerEngine("nobody", timeout_seconds=2, at=self._nowhere)
 
     def script(self, job: str, run: FakeRun) -> None:
         """Nothing: a real container does what its shell says."""

@@ -280,6 +280,46 @@ def test_what_is_gone_cannot_be_started_signalled_or_read(bench: Bench) -> None:
         bench.engine.logs(container_id, None, follow=False)
 
 
+# --- what it tells of its host ------------------------------------------------------------------------------
+
+
+def test_it_tells_of_itself_and_its_clock(bench: Bench) -> None:
+    began = datetime.now(UTC)
+    told = bench.engine.info()
+    assert began - timedelta(seconds=1) <= told.at <= datetime.now(UTC) + timedelta(seconds=1)
+    assert told.id
+    assert told.cpus >= 1
+    assert told.memory > 2**20
+    assert told.gpus == 0
+    assert bench.engine.info().id == told.id
+
+
+def test_images_are_told_with_all_their_names(bench: Bench) -> None:
+    name = f"{bench.machine.registry_name}/team/job:7"
+    bench.machine.publish(name)
+    bench.engine.pull(name, 30)
+    found = {tag.name: tag for tag in bench.engine.images()}
+    assert found[name].digest is not None
+    assert found[name].created_at <= datetime.now(UTC)
+    here = bench.machine.image if ":" in bench.machine.image else f"{bench.machine.image}:latest"
+    assert (found[here].digest, found[here].id) == (None, bench.engine.image_digest(here))
+
+
+def test_a_file_of_the_host_is_read_through_a_container_that_never_runs(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "id").write_bytes(b"the volume\n")
+    events = bench.engine.events()
+    assert bench.engine.read_file(str(tmp_path), "state/id") == b"the volume\n"
+    assert bench.engine.read_file(str(tmp_path), "state/other") is None
+    assert bench.engine.read_file(str(tmp_path / "elsewhere"), "state/id") is None
+    assert bench.engine.read_file(str(tmp_path), "state") is None
+    assert bench.engine.list() == []
+    assert not (tmp_path / "elsewhere").exists()
+    bench.create("one")
+    assert next(iter(events)).job == "one"  # nothing was told of the look
+    events.close()
+
+
 # --- an engine that does not answer ---------------------------------------------------------------------------
 
 

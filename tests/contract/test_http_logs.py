@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -156,6 +157,81 @@ def test_a_bad_question_is_refused_with_a_sentence(stage: Stage, query: str) -> 
     answer = stage.get(f"/logs/j?{query}")
     assert answer.status_code == 422
     assert isinstance(answer.json()["detail"], str)
+
+
+# -- in chunks -------------------------------------------------------------------------------------------------------
+
+
+def chunk(stage: Stage, **query: int) -> Any:
+    answer = stage.get("/logs-chunk/j", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_a_viewer_gets_the_tail_and_then_what_came_since(stage: Stage) -> None:
+    stage.operator.writes(OWN, "".join(f"line {n}\n" for n in range(1000)))
+    first = chunk(stage, tail_lines=2)
+    assert first == {
+        "job_id": "j", "text": "line 998\nline 999\n", "next_offset": 8890, "truncated": False, "available": True,
+        "message": None,
+    }  # fmt: skip
+    assert chunk(stage, offset=first["next_offset"])["text"] == ""
+    stage.operator.appends(OWN, b"more\n")
+    then = chunk(stage, offset=first["next_offset"])
+    assert (then["text"], then["next_offset"], then["truncated"]) == ("more\n", 8895, False)
+
+
+def test_chunks_put_together_are_the_log_whatever_their_size(stage: Stage) -> None:
+    stage.operator.writes(OWN, ("zwölf 😀\n" * 1000).encode() + b"\xff\xfe\n")
+    ends(stage)
+    text, offset = "", 0
+    while (found := chunk(stage, offset=offset, max_bytes=1024))["text"]:
+        assert len(found["text"].encode()) == found["next_offset"] - offset <= 1024
+        assert found["truncated"] == (found["next_offset"] < 12003)
+        text, offset = text + found["text"], found["next_offset"]
+    assert text == stage.get("/file-logs/j").text
+    assert offset == len(text.encode()) == 12003
+
+
+def test_a_tail_is_bounded_in_bytes_too_and_says_that_it_is_cut(stage: Stage) -> None:
+    stage.operator.writes(OWN, "é" * 3000)
+    found = chunk(stage, max_bytes=1025)
+    assert (found["text"], found["truncated"], found["next_offset"]) == ("é" * 512, True, 6000)
+    stage.operator.writes(OWN, b"x" * 3_000_000)
+    assert len(chunk(stage, max_bytes=2**21)["text"]) == 2**21
+
+
+def test_a_character_that_is_not_whole_yet_waits_for_its_end(stage: Stage) -> None:
+    stage.operator.writes(OWN, "a😀".encode()[:3])
+    found = chunk(stage)
+    assert (found["text"], found["next_offset"]) == ("a", 1)
+    stage.operator.appends(OWN, "😀".encode()[2:])
+    assert chunk(stage, offset=1)["text"] == "😀"
+
+
+def test_a_log_that_was_replaced_is_shown_from_its_tail(stage: Stage) -> None:
+    stage.operator.writes(OWN, "a long line of the log before\n")
+    stage.operator.writes(OWN, "new\n")
+    found = chunk(stage, offset=30)
+    assert (found["text"], found["next_offset"], found["truncated"]) == ("new\n", 4, True)
+    assert "replaced" in found["message"]
+
+
+@pytest.mark.parametrize("phase", [Phase.QUEUED, Phase.RUNNING, Phase.FAILED])
+def test_a_job_without_a_log_has_no_chunk_and_says_why(stage: Stage, phase: Phase) -> None:
+    ends(stage, phase)
+    found = chunk(stage)
+    assert (found["available"], found["text"], found["next_offset"]) == (False, "", 0)
+    assert phase.word in found["message"]
+    assert stage.get("/logs-chunk/nobody").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "query", ["offset=-1", "tail_lines=0", "tail_lines=5001", "max_bytes=1023", "max_bytes=2097153"]
+)
+def test_a_chunk_out_of_bounds_is_refused_with_a_sentence(stage: Stage, query: str) -> None:
+    answer = stage.get(f"/logs-chunk/j?{query}")
+    assert (answer.status_code, isinstance(answer.json()["detail"], str)) == (422, True)
 
 
 # -- following -------------------------------------------------------------------------------------------------------

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from opeva_api.testing import Stage, staged
+from opeva_api.testing import START, Stage, job_status, staged
 from opeva_specs.status import Phase
+from opeva_specs.terms import Progress
 
 
 @pytest.fixture
@@ -41,7 +43,12 @@ def leaves(value: Any) -> list[Any]:
 
 def test_progress_is_there_before_the_job_writes_any(stage: Stage) -> None:
     running(stage)
-    assert stage.get("/progress/j").json() == {"progress": "No updates yet.", "percent": 0.0, "progress_pct": 0.0}
+    assert stage.get("/progress/j").json() == {
+        "progress": "No updates yet.",
+        "percent": 0.0,
+        "progress_pct": 0.0,
+        "eta": {"available": False, "reason": "its progress tells too little so far"},
+    }
 
 
 def test_progress_serves_both_web_clients_at_once(stage: Stage) -> None:
@@ -94,6 +101,44 @@ def test_a_failed_job_stays_where_it_was(stage: Stage) -> None:
     stage.operator.writes("jobs/j/progress/progress.json", {"percent": 70})
     ended(stage, Phase.FAILED)
     assert stage.get("/progress/j").json()["percent"] == 70
+
+
+def reckoned(stage: Stage, phase: Phase, percent: float, eta: float | None = None) -> None:
+    """The operator tells how far it thinks the job is."""
+    status = job_status("j", phase)
+    finish = START + timedelta(seconds=eta) if eta is not None else None
+    progress = Progress(percent=percent, updated_at=START, eta_seconds=eta, estimated_finish_at=finish)
+    attempt = status.status.attempts[-1].model_copy(update={"progress": progress})
+    stage.operator.tells("j", phase, attempts=(attempt,))
+    stage.eventually(lambda: stage.get("/status/j").json().get("eta_seconds") == eta)
+    stage.shows("j", phase.word)
+
+
+def test_how_long_it_takes_is_told_as_the_operator_reckons(stage: Stage) -> None:
+    reckoned(stage, Phase.RUNNING, 40, 90)
+    eta = {"eta_seconds": 90, "estimated_finish_at": "2026-01-31T12:01:30.000000Z"}
+    told = stage.get("/progress/j").json()
+    assert (told["percent"], told["eta"]) == (40, {"available": True, **eta})
+    assert {key: told[key] for key in eta} == eta
+    item = stage.get("/jobs").json()[0]
+    assert (item["percent"], item["eta_seconds"], item["eta"]["available"]) == (40, 90, True)
+    assert item["estimated_finish_at"] == START.timestamp() + 90
+    assert stage.get("/job-info/j").json()["estimated_finish_at"] == eta["estimated_finish_at"]
+
+
+def test_the_larger_percentage_counts_while_it_runs_and_the_operators_once_it_ended(stage: Stage) -> None:
+    reckoned(stage, Phase.RUNNING, 40, 90)
+    stage.operator.writes("jobs/j/progress/progress.json", {"percent": 45})
+    assert stage.get("/progress/j").json()["percent"] == 45
+    reckoned(stage, Phase.FAILED, 46)
+    stage.operator.writes("jobs/j/progress/progress.json", {"percent": 80})
+    told = stage.get("/progress/j").json()
+    assert (told["percent"], told["eta"]) == (46, {"available": False, "reason": "the job is failed"})
+
+
+def test_a_job_that_waits_says_that_it_has_not_started(stage: Stage) -> None:
+    ended(stage, Phase.QUEUED)
+    assert stage.get("/progress/j").json()["eta"] == {"available": False, "reason": "the job has not started"}
 
 
 def test_progress_with_nan_is_told_without_it(stage: Stage) -> None:

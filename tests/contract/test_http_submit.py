@@ -53,6 +53,47 @@ def test_an_accepted_job_is_a_spec_file_and_is_told_of_at_once(stage: Stage) -> 
     assert document.job.spec.submitted_by == "ann"
 
 
+TERMS = {
+    "priority": 5,
+    "suspend": True,
+    "activeDeadlineSeconds": 60,
+    "stallSeconds": 30,
+    "backoffLimit": 2,
+    "retryOn": [1, 137],
+    "failOn": [2],
+    "ttlSecondsAfterFinished": 0,
+    "ttlSecondsAfterFailed": 9,
+    "keep": True,
+}
+
+
+def snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+@pytest.mark.parametrize("spelled", [str, snake], ids=["as in specs", "as in requests"])
+def test_what_a_spec_may_say_a_request_may_say_too(stage: Stage, spelled: Any) -> None:
+    limits = {"cpu": 1.5, "memory": "2Gi", "gpu": 1}
+    submit(stage, {"config": CONFIG, "resources": limits} | {spelled(name): value for name, value in TERMS.items()})
+    spec = parse(specs_of(stage)[0].read_bytes())[0].job.spec.model_dump(by_alias=True, exclude_unset=True)
+    assert {name: spec[name] for name in TERMS} == TERMS
+    assert spec["resources"] == limits | {"cpu": "1.5"}
+
+
+def test_what_is_not_asked_for_is_not_in_the_spec(stage: Stage) -> None:
+    submit(stage, {"config": CONFIG, "priority": None, "resources": {"cpu": None}, "retry_on": None})
+    spec = yaml.safe_load(specs_of(stage)[0].read_text())["spec"]
+    assert spec.keys() == {"config"}
+
+
+def test_a_job_goes_to_any_host_there_is(stage: Stage) -> None:
+    stage.operator.has_hosts(local={}, far={})
+    stage.eventually(lambda: "far" in stage.get("/hosts").json()["hosts"])
+    assert submit(stage, {"config": CONFIG, "target_host": "far"})["host"] == "far"
+    answer = stage.post("/run-simulation", {"config": CONFIG, "target_host": "moon"})
+    assert (answer.status_code, answer.json()["detail"]) == (400, "unknown host 'moon': known are far, local")
+
+
 def test_the_spec_file_says_who_and_when_and_reads_alike_in_older_yaml(stage: Stage) -> None:
     config = {"no": "no", "y": "n", "time": "12:30:45", "octal": "0o17", "big": "1e5", "date": "2024-01-01", "n": None}
     submit(stage, {"config": config, "submitted_by": "ann"})
@@ -108,6 +149,14 @@ def test_a_config_path_may_have_the_prefix_or_not(stage: Stage, spelling: str) -
         pytest.param({"config": CONFIG, "job_name": 5}, "job_name must be text", id="job_name"),
         pytest.param({"config": CONFIG, "job_name": "a\nb"}, "control character", id="control character"),
         pytest.param({"config": CONFIG, "save_as": "../x.yaml"}, "cannot name a config", id="save_as"),
+        pytest.param({"config": CONFIG, "priority": 5000}, "priority: should be less than", id="priority"),
+        pytest.param({"config": CONFIG, "priority": "1"}, "priority must be a whole number", id="priority as text"),
+        pytest.param({"config": CONFIG, "backoffLimit": True}, "backoffLimit must be a whole number", id="camel case"),
+        pytest.param({"config": CONFIG, "keep": 1}, "keep must be true or false", id="keep"),
+        pytest.param({"config": CONFIG, "retry_on": 1}, "retry_on must be a list", id="retry_on"),
+        pytest.param({"config": CONFIG, "retry_on": [0]}, "retryOn[0]: should be greater", id="retry_on zero"),
+        pytest.param({"config": CONFIG, "resources": {"cpus": 1}}, "did you mean 'cpu'?", id="resources"),
+        pytest.param({"config": CONFIG, "resources": {"memory": "x"}}, "is not an amount of memory", id="memory"),
         pytest.param({"config": {"a": [10**18]}}, "config.a[0]: a whole number may have 18 digits", id="big"),
         pytest.param({"config": {"a": "\ud800"}}, "half of a Unicode character", id="half a character"),
     ],

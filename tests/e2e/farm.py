@@ -3,38 +3,43 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
+from tests.contract.doors import SshDoor, TlsDoor
 from tests.contract.private_engine import PrivateEngine
-from tests.contract.ways import Certificates, Sshd, TlsDoor
+
+from opeva_specs.hostsfile import HostEntry
 
 
 class Farm:
     """Three engines: `cellar` at a socket, `tower` behind TLS, `attic` behind ssh."""
 
-    def __init__(self, folder: Path, image: str) -> None:
+    def __init__(self, image: str) -> None:
         self.engines = {name: PrivateEngine() for name in ("cellar", "tower", "attic")}
         with contextlib.ExitStack() as started:
             for engine in self.engines.values():
                 engine.start()
                 started.callback(engine.close)
                 engine.load(image)
-            self.certificates = Certificates(folder / "tls")
-            self.door = TlsDoor(self.engines["tower"].host.removeprefix("unix://"), self.certificates)
-            started.callback(self.door.close)
-            self.sshd = Sshd(folder / "ssh")
-            started.callback(self.sshd.close)
+            self.tls_door = TlsDoor(self.socket("tower"))
+            started.callback(self.tls_door.close)
+            self.ssh_door = SshDoor(self.socket("attic"))
+            started.callback(self.ssh_door.close)
             self._started = started.pop_all()
 
-    def entries(self, root: Path) -> dict[str, dict[str, object]]:
+    def socket(self, name: str) -> str:
+        """Where that engine listens."""
+        return self.engines[name].host.removeprefix("unix://")
+
+    def entries(self, root: Path) -> dict[str, dict[str, Any]]:
         """The hosts, as the file names them, by their names."""
-        socket_there = self.engines["attic"].host.removeprefix("unix://")
-        found: dict[str, dict[str, object]] = {
-            "cellar": {"url": self.engines["cellar"].host},
-            "tower": {"url": f"tcp://127.0.0.1:{self.door.port}", "tls": self.certificates.tls()},
-            "attic": {"url": f"ssh://127.0.0.1:{self.sshd.port}{socket_there}", "ssh": self.sshd.ssh()},
+        found = {
+            "cellar": HostEntry(name="cellar", url=self.engines["cellar"].host, shared_data=str(root)),
+            "tower": self.tls_door.entry("tower", str(root)),
+            "attic": self.ssh_door.entry("attic", str(root)),
         }
-        return {name: {"name": name, "sharedData": str(root), **entry} for name, entry in found.items()}
+        return {name: entry.model_dump(by_alias=True, exclude_defaults=True) for name, entry in found.items()}
 
     def close(self) -> None:
         """End all of it."""
@@ -42,16 +47,16 @@ class Farm:
 
 
 @contextlib.contextmanager
-def farm_in(folder: Path, image: str) -> Iterator[Farm]:
+def farm_of(image: str) -> Iterator[Farm]:
     """A farm, ended at the end."""
-    farm = Farm(folder, image)
+    farm = Farm(image)
     try:
         yield farm
     finally:
         farm.close()
 
 
-def hosts_file(path: Path, *entries: dict[str, object]) -> str:
+def hosts_file(path: Path, *entries: dict[str, Any]) -> str:
     """Write a hosts file; where it is."""
     path.write_text(yaml.safe_dump({"hosts": list(entries)}))
     return str(path)

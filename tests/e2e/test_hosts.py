@@ -1,7 +1,6 @@
 """Three more Docker engines, reached by a socket, over TLS and over ssh: jobs run where they are pinned, or wait."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.farm import Farm, farm_in, hosts_file
+from tests.e2e.farm import Farm, farm_of, hosts_file
 from tests.e2e.harness import Site, consistently
 from tests.e2e.jobs import SLEEP
 
@@ -22,15 +21,15 @@ ELSEWHERE = ("cellar", "tower", "attic")
 
 
 @pytest.fixture(scope="module")
-def farm(tmp_path_factory: pytest.TempPathFactory, busybox: str) -> Iterator[Farm]:
-    with farm_in(tmp_path_factory.mktemp("farm"), busybox) as made:
+def farm(busybox: str) -> Iterator[Farm]:
+    with farm_of(busybox) as made:
         yield made
 
 
 class Wide(Site):
     """A site with a hosts file."""
 
-    def name_hosts(self, *entries: dict[str, object]) -> None:
+    def name_hosts(self, *entries: dict[str, Any]) -> None:
         """What the operator reads at its next start."""
         self.settings["OPEVA_HOSTS"] = hosts_file(self.root.parent / "hosts.yaml", *entries)
 
@@ -222,7 +221,7 @@ def test_a_host_gives_what_the_file_grants(wide: Wide, farm: Farm) -> None:
 
 def test_an_operator_that_dies_leaves_no_ssh_connection_behind(wide: Wide, farm: Farm) -> None:
     wide.until_usable("attic")
-    mark = f":{farm.engines['attic'].host.removeprefix('unix://')}"
+    mark = f":{farm.socket('attic')}"
     assert len(_processes(mark)) == 1
     wide.kill()
     wide.until_true(lambda: _processes(mark) == [], "no process of the tunnel is left", within=5)
@@ -250,14 +249,11 @@ def _processes(mark: str) -> list[int]:
 def test_a_tunnel_that_breaks_is_opened_anew(wide: Wide, farm: Farm) -> None:
     wide.run("through", "while [ ! -e /data/ledger/end ]; do sleep 0.2; done; echo after", targetHost="attic")
     wide.until("through", "Running")
-    mark = f":{farm.engines['attic'].host.removeprefix('unix://')}"
-    farm.sshd.close()
-    (tunnel,) = _processes(mark)
-    os.kill(tunnel, signal.SIGKILL)
+    farm.ssh_door.stop()
     wide.until_true(lambda: "by ssh: " in wide.hosts()["attic"]["message"], "it is away, and ssh says why")
     (wide.root / "ledger/end").touch()
     wide.stays("through", 2, phase="Running")
-    farm.sshd.start()
+    farm.ssh_door.start()
     told = wide.until("through", "Finished", within=60)
     assert told.attempt["exitCode"] == 0
     assert (wide.root / "jobs/through/logs/container.log").read_text() == "after\n"

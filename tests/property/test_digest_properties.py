@@ -29,7 +29,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "command": st.lists(text, max_size=3),
     "env": st.dictionaries(word, text, max_size=4),
     "config": st.dictionaries(text, tree, max_size=4),
-    "resources": st.fixed_dictionaries({}, optional={"cpu": st.sampled_from(["1", "500m"]), "memory": st.just("4Gi")}),
+    "resources": st.fixed_dictionaries(
+        {}, optional={"cpu": st.sampled_from(["1", "500m"]), "memory": st.just("4Gi"), "gpu": st.integers(1, 64)}
+    ),
     "targetHost": st.just("local"),
     "network": word,
     "rerun": st.integers(0, 5),
@@ -38,6 +40,16 @@ OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "imagePullPolicy": st.sampled_from(["Always", "IfNotPresent", "Never"]),
     "terminationGracePeriodSeconds": st.integers(0, 100),
     "submittedBy": word,
+    "priority": st.integers(-1000, 1000),
+    "suspend": st.booleans(),
+    "activeDeadlineSeconds": st.integers(1, 10**6),
+    "stallSeconds": st.integers(1, 10**6),
+    "backoffLimit": st.integers(0, 100),
+    "retryOn": st.lists(st.integers(1, 100), max_size=3),
+    "failOn": st.lists(st.integers(101, 255), max_size=3),
+    "ttlSecondsAfterFinished": st.integers(0, 10**6),
+    "ttlSecondsAfterFailed": st.integers(0, 10**6),
+    "keep": st.booleans(),
 }
 digested = st.fixed_dictionaries({"args": st.lists(text, max_size=3)}, optional=FIELDS)
 others = st.fixed_dictionaries({}, optional=OTHERS)

@@ -72,10 +72,12 @@ def intents(draw: st.DrawFn) -> Intent:
     signaled_at = draw(st.none() | instants)
     reason = draw(st.sampled_from(DECIDED))
     killed_at = draw(st.none() | instants) if signaled_at is not None else None
+    delivered_at = draw(st.none() | instants) if signaled_at is not None else None
     is_deletion = reason == Reason.STOPPED_BY_USER and draw(st.booleans())
     return Intent(
-        reason=reason, by="x", at=draw(instants), signaled_at=signaled_at, killed_at=killed_at, then_delete=is_deletion
-    )
+        reason=reason, by="x", at=draw(instants), signaled_at=signaled_at, delivered_at=delivered_at,
+        killed_at=killed_at, then_delete=is_deletion,
+    )  # fmt: skip
 
 
 terms = st.builds(

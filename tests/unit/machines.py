@@ -21,15 +21,19 @@ class Fleet:
         self.clock = FakeClock()
         self.engines: dict[str, FakeEngine] = {}
         self.woken: list[str] = []
+        self.woken_later: list[str] = []
         self.capacities: dict[str, Any] = {}
         entries = [HostEntry(name=name, url=f"unix:///{name}.sock", shared_data=str(root)) for name in others]
         parts = Surroundings(
             settings=Settings(shared_data=root, **settings), instance="ours", volume=self.volume, clock=self.clock,
-            wake=self.woken.append, wake_all=self.woken.append, set_capacity=self.capacities.__setitem__,
+            wake=self.woken.append, wake_all=self._wake_all, set_capacity=self.capacities.__setitem__,
         )  # fmt: skip
         self.hosts: Hosts = make_hosts(
             HostsFile(hosts=tuple(entries)), parts, self._engine, lambda: str(root), lambda: "boot-1"
         )
+
+    def _wake_all(self, host: str, after_seconds: float) -> None:
+        (self.woken_later if after_seconds else self.woken).append(host)
 
     def _engine(self, instance: str, at: HostEntry) -> FakeEngine:
         self.engines[at.name] = FakeEngine(instance, self.clock)

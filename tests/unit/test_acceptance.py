@@ -10,7 +10,7 @@ from tests.unit.situations import NOW, ago, attempt, container, ended, present, 
 from opeva_operator.acceptance import Acceptance, ConfigMissing, adopted, restored
 from opeva_specs.model import SimulationJob
 from opeva_specs.settings import Settings
-from opeva_specs.status import JobStatus, Phase, Reason
+from opeva_specs.status import JobStatus, Phase, Reason, condition, condition_of
 from opeva_specs.volume import SharedVolume
 
 
@@ -34,6 +34,9 @@ def job(labels: dict[str, str] | None = None, **spec: Any) -> SimulationJob:
     )
 
 
+WRITTEN = (job(), present())
+
+
 def accept(acceptance: Acceptance, before: JobStatus | None = None, **spec: Any) -> JobStatus:
     return acceptance.accept(job(**spec), present(), before, NOW, "opeva-v-a")
 
@@ -47,7 +50,7 @@ def test_a_first_run_is_generation_one_and_queued(acceptance: Acceptance) -> Non
 
 def test_numbers_only_grow_even_when_an_earlier_generation_is_shown(acceptance: Acceptance) -> None:
     second = accept(acceptance, ended())
-    third = accept(acceptance, restored(second, second.status.generations[0], NOW))
+    third = accept(acceptance, restored(second, second.status.generations[0], *WRITTEN, NOW))
     assert [g.generation for g in third.status.generations] == [1, 2, 3]
     assert third.metadata.generation == 3
 
@@ -182,8 +185,14 @@ def test_an_adopted_container_joins_what_was_known() -> None:
     assert [(a.generation, a.attempt) for a in status.status.attempts] == [(1, 1), (2, 1)]
 
 
+def test_an_adopted_container_has_neither_ended_nor_does_it_wait() -> None:
+    before = ended(hidden=True, retry_at=NOW, conditions=(condition("Complete", True, "Completed", "", ago(900)),))
+    status = adopted("a", container(generation=2), before, NOW)
+    assert (status.status.hidden, status.status.retry_at, condition_of(status, "Complete")) == (False, None, None)
+
+
 def test_the_outcome_that_is_shown_again_is_that_of_its_last_attempt() -> None:
     before = ended()
-    shown = restored(before, before.status.generations[0], NOW)
+    shown = restored(before, before.status.generations[0], *WRITTEN, NOW)
     assert (shown.status.phase, shown.status.finished_at) == (Phase.FINISHED, ago(1))
     assert attempt().is_open and shown.attempt is not None and not shown.attempt.is_open

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from opeva_api.logfiles import Cleaner
 from opeva_api.mlflow import is_public, run_url
 from opeva_api.recent import Recent
+from opeva_api.record import so_far
 from opeva_api.sanitise import MAX_DEPTH, dumps, loads_lenient, sanitised
 from opeva_api.spectext import NotWritable, write_spec
 from opeva_specs.parse import SpecInvalid
@@ -162,3 +163,11 @@ def test_a_small_memory_forgets_what_was_not_used() -> None:
     memory.get("a")
     memory.keep("c", 3)
     assert (memory.get("a"), memory.get("b"), memory.get("c")) == (1, None, 3)
+
+
+def test_durations_of_a_job_that_goes_on_grow_and_those_of_an_ended_one_stand_still() -> None:
+    told = {"status": "running", "submitted_at": 10.0, "queued_at": 20.0, "started_at": 30.0}
+    assert so_far(told, 40.0) == {"run_duration_seconds": 10.0, "total_duration_seconds": 30.0}
+    queued = told | {"status": "queued", "started_at": None}
+    assert so_far(queued, 40.0)["queue_wait_seconds"] == 20.0
+    assert so_far(told | {"status": "finished"}, 40.0) == {}

@@ -99,7 +99,9 @@ def test_bare_it_prints_help(opeva: Any) -> None:
     found = opeva()
     assert found.code == 0
     assert "Usage: opeva" in found.out
-    assert all(word in found.out for word in ("validate", "run", "ps", "status", "logs", "stop", "delete", "up"))
+    assert all(
+        word in found.out for word in ("validate", "run", "ps", "status", "logs", "stop", "delete", "up", "explain")
+    )
 
 
 def test_a_good_file_is_valid(opeva: Any, tmp_path: Path) -> None:
@@ -209,13 +211,14 @@ def test_ps_is_a_table_in_the_servers_order(opeva: Any, stub: Stub) -> None:
     stub.tell(
         "GET /jobs",
         [
-            {"job_id": "b", "status": "running", "job_info": info, "queued_at": 0, "run_duration_seconds": 61.4},
+            {"job_id": "b", "status": "running", "reason": "Running", "job_info": info, "queued_at": 0,
+             "run_duration_seconds": 61.4},
             {"job_id": "a" * 63, "status": "finished", "job_info": {}, "queued_at": None},
         ],
-    )
+    )  # fmt: skip
     lines = opeva("ps", "--limit", "7", "--status", "running").out.splitlines()
-    assert lines[0].split() == ["JOB", "STATUS", "NAME", "BY", "QUEUED", "RAN"]
-    assert lines[1].split() == "b running night run ana 1970-01-01 00:00:00Z 1 min 1 s".split()
+    assert lines[0].split() == ["JOB", "STATUS", "REASON", "NAME", "BY", "QUEUED", "RAN"]
+    assert lines[1].split() == "b running Running night run ana 1970-01-01 00:00:00Z 1 min 1 s".split()
     assert lines[2].split() == ["a" * 63, "finished"]
     assert stub.asked == [("GET /jobs", {"limit": ["7"], "status": ["running"]}, None)]
 
@@ -256,7 +259,50 @@ def test_stop_and_delete_print_the_servers_message(opeva: Any, stub: Stub) -> No
     assert opeva("delete", "a") == Typed(0, "deleted\n", "")
 
 
-@pytest.mark.parametrize("command", ["status", "logs", "stop", "delete"])
+BLOCKER = {"kind": "CpuShort", "message": "needs 3 CPUs, and 1 of 4 are free", "unblocks": "a job ends", "details": {}}
+TOLD = {"job_id": "a", "status": "queued", "message": "Needs 3 CPUs.", "position": 2, "host": "local"}
+LINES = """a queued (place 2 in the line of local): Needs 3 CPUs.
+  CpuShort: needs 3 CPUs, and 1 of 4 are free; until a job ends
+"""
+
+
+def test_explain_says_all_that_is_in_a_jobs_way(opeva: Any, stub: Stub) -> None:
+    stub.tell("GET /explain/a", TOLD | {"blockers": [BLOCKER]})
+    assert opeva("explain", "a") == Typed(0, LINES, "")
+    assert json.loads(opeva("explain", "a", "--json").out) == TOLD | {"blockers": [BLOCKER]}
+
+
+def test_explain_asks_for_each_job_of_a_file_as_it_is_written(opeva: Any, stub: Stub, tmp_path: Path) -> None:
+    stub.tell("POST /specs/explain", TOLD | {"blockers": [], "position": None, "note": "the operator is away"})
+    file = tmp_path / "two.yaml"
+    file.write_text(SPEC + "  priority: 3\n---\n" + SPEC.replace("night", "day"))
+    assert opeva("explain", file).out == 2 * "a queued: Needs 3 CPUs.\n  the operator is away\n"
+    job = {"apiVersion": "opeva.io/v1", "kind": "SimulationJob", "metadata": {"name": "night-run"}}
+    assert stub.asked[0] == ("POST /specs/explain", {}, job | {"spec": {"configPath": "train.yaml", "priority": 3}})
+    assert len(stub.asked) == 2
+
+
+def test_explain_refuses_a_file_that_is_no_spec(opeva: Any, stub: Stub, tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(SPEC.replace("configPath", "configpath"))
+    found = opeva("explain", file)
+    assert (found.code, stub.asked) == (1, [])
+    assert "did you mean 'configPath'?" in found.err
+    assert "No such file" in opeva("explain", "none.yaml").err
+
+
+def test_run_says_over_rest_what_the_spec_says(opeva: Any, stub: Stub, tmp_path: Path) -> None:
+    stub.tell("POST /run-simulation", {"job_id": "abc", "status": "queued"})
+    file = tmp_path / "a.yaml"
+    file.write_text(SPEC + "  priority: 3\n  resources: {cpu: 2, gpu: 1}\n  retryOn: [1]\n  image: sim:v1\n")
+    assert opeva("run", file).code == 0
+    assert stub.asked[0][2] == {
+        "job_name": "night-run", "config_path": "train.yaml", "priority": 3, "resources": {"cpu": "2", "gpu": 1},
+        "retry_on": [1], "image": "sim:v1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["status", "logs", "stop", "delete", "explain"])
 def test_an_unknown_job_is_one_sentence(opeva: Any, command: str) -> None:
     assert opeva(command, "nobody") == Typed(1, "", "opeva: Job not found\n")
 

@@ -41,6 +41,43 @@ def test_deletions_that_wait_for_a_person_still_wait_after_a_restart(s: Simulati
     assert [s.phase(name) for name in "bcd"] == ["Stopped SpecDeleted"] * 3
 
 
+@pytest.mark.parametrize("step", [None, *range(1, 12)])
+def test_deletions_that_were_confirmed_are_so_after_a_restart_and_those_of_later_are_not(
+    s: Simulation, step: int | None
+) -> None:
+    s.restart(max_concurrent_jobs=8)
+    for name in "abcd":
+        s.drop(name)
+    s.run()
+    for name in "abcd":
+        s.remove(f"{name}.yaml")
+    s.run()
+    (s.volume.control / "confirm-deletions").touch()
+    if step is not None:
+        s.crash_at(step)
+    s.tell(s.volume.control / "confirm-deletions")
+    s.wait(2)
+    s.restart()
+    assert not (s.volume.control / "confirm-deletions").exists()
+    s.wait(40)
+    assert [s.phase(name) for name in "abcd"] == ["Stopped SpecDeleted"] * 4
+    assert not (s.volume.root / "state" / "confirmed-deletions.json").exists()
+    for name in "efgh":
+        s.drop(name)
+    s.run()
+    for name in "efgh":
+        s.remove(f"{name}.yaml")
+    s.wait(40)
+    assert s.operator._specs.held == frozenset("efgh")
+
+
+@pytest.mark.parametrize("garbage", ["", "[]", "{}", '{"jobs": 7}'])
+def test_a_record_of_confirmations_that_makes_no_sense_confirms_nothing(s: Simulation, garbage: str) -> None:
+    (s.volume.root / "state" / "confirmed-deletions.json").write_text(garbage)
+    s.restart()
+    assert s.operator._specs._confirmed == frozenset()
+
+
 def test_an_image_that_another_job_could_not_get_may_be_here_by_now(tmp_path: Path) -> None:
     s = Simulation(tmp_path, max_concurrent_jobs=1)
     s.drop("busy")

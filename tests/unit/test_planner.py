@@ -154,8 +154,12 @@ CASES = [
         situation(with_intent(running(), intent()), container()), Signal, "Stopping StoppedByUser", id="to stop: told"
     ),
     pytest.param(
-        situation(with_intent(running(), intent(signaled=29)), container()), None, "Stopping StoppedByUser",
-        id="told, within grace: waits",
+        situation(with_intent(running(), intent(signaled=29, delivered_at=ago(28))), container()), None,
+        "Stopping StoppedByUser", id="told, within grace: waits",
+    ),
+    pytest.param(
+        situation(with_intent(running(), intent(signaled=29)), container()), Signal, "Stopping StoppedByUser",
+        id="nobody knows whether it was told: told again",
     ),
     pytest.param(
         situation(with_intent(running(), intent(signaled=30)), container()), Signal, "Stopping StoppedByUser",

@@ -27,10 +27,10 @@ class Airport:
             begin=lambda fly, name: self.waiting.append(fly),
         )  # fmt: skip
 
-    def fly(self) -> Landed | Missed:
+    def fly(self) -> Landed | Missed | None:
         self.waiting.pop()()
         result = self.pulls.result(IMAGE)
-        assert isinstance(result, Landed | Missed)
+        assert result is None or isinstance(result, Landed | Missed)
         return result
 
     @property
@@ -80,6 +80,14 @@ def test_what_cannot_be_reached_five_times_is_missed(airport: Airport) -> None:
     result = airport.fly()
     assert isinstance(result, Missed) and "unreachable: no route" in result.message
     assert airport.tries == 5
+
+
+def test_an_engine_that_does_not_answer_says_nothing_of_the_image(airport: Airport) -> None:
+    airport.engine.fail("pull", EngineUnreachable("restarting"), times=5)
+    airport.pulls.want(IMAGE, "a")
+    assert (airport.fly(), airport.tries, airport.woken) == (None, 5, ["a"])
+    airport.pulls.want(IMAGE, "a")
+    assert isinstance(airport.fly(), Landed)
 
 
 def test_no_try_begins_after_the_deadline(airport: Airport) -> None:

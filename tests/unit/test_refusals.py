@@ -24,14 +24,17 @@ def test_the_engines_words_name_the_reason(words: str, reason: Reason) -> None:
     assert start_failure(words) is reason
 
 
+OPENED = FakeClock()()
+
+
 def test_refusals_are_final_once_they_have_lasted() -> None:
     clock = FakeClock()
     refusals = Refusals(60, clock)
-    assert [refusals.is_final("a"), refusals.is_final("b")] == [False, False]
+    assert [refusals.is_final("a", OPENED), refusals.is_final("b", OPENED)] == [False, False]
     clock.advance(59)
-    assert not refusals.is_final("a")
+    assert not refusals.is_final("a", OPENED)
     clock.advance(1)
-    assert refusals.is_final("a")
+    assert refusals.is_final("a", OPENED)
     refusals.forget("a")
-    assert not refusals.is_final("a")
-    assert refusals.is_final("b")
+    assert not refusals.is_final("a", OPENED)
+    assert refusals.is_final("b", OPENED)

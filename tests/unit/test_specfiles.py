@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.unit.simulation import document
 
-from opeva_specs import specfiles
+from opeva_specs import sighting, specfiles
 from opeva_specs.specfiles import Known, SpecStore, is_spec_file
 from opeva_specs.volume import SENTINEL, SharedVolume
 from opeva_specs.wanted import Absent, Doc, Present, Unsure
@@ -28,12 +28,15 @@ class Desk:
         self.known: dict[str, Known] = {}
         self.now = START
         self.store = SpecStore(self.volume, INSTANCE, self.known.get)
-        self.store.scan(self.now)
+        self.store.scan(self.clock)
         self._stamp = 10**18
+
+    def clock(self) -> datetime:
+        return self.now
 
     def write(self, file: str, text: str, *, is_complete: bool = True) -> specfiles.Look:
         self.put(file, text)
-        return self.store.look(file, is_complete, self.now)
+        return self.store.look(file, is_complete, self.clock)
 
     def put(self, file: str, text: str) -> None:
         """Change a file, and tell nobody."""
@@ -45,11 +48,11 @@ class Desk:
 
     def remove(self, file: str) -> specfiles.Look:
         (self.volume.specs / file).unlink()
-        return self.store.look(file, True, self.now)
+        return self.store.look(file, True, self.clock)
 
     def scan(self, after: float = 0) -> specfiles.Look:
         self.now += timedelta(seconds=after)
-        return self.store.scan(self.now)
+        return self.store.scan(self.clock)
 
     def wanted(self, name: str = "a", source: str | None = None) -> Present | Absent | Unsure:
         return self.store.wanted(name, source, self.now)
@@ -129,7 +132,7 @@ def test_a_known_hash_is_not_parsed_again(desk: Desk, monkeypatch: pytest.Monkey
     def never(data: bytes) -> None:
         raise AssertionError("parsed")
 
-    monkeypatch.setattr(specfiles, "parse_file", never)
+    monkeypatch.setattr(sighting, "parse_file", never)
     assert fresh.scan().names == {"a"}
     assert fresh.digest() == found.digest
 
@@ -207,19 +210,101 @@ def test_what_is_missing_when_the_doubt_ends_is_absent_only_since_then(desk: Des
     assert desk.wanted(source="a.yaml") == Absent(since=desk.now)
 
 
-def test_a_folder_inside_that_cannot_be_listed_deletes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.write("sub/a.yaml", document("a"))
-    scandir = os.scandir
+@pytest.fixture
+def locked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Whether nobody may look into the folder `sub` from now on."""
+    scandir, lstat, is_locked = os.scandir, os.lstat, [False]
 
-    def failing(path: Path) -> object:
-        if str(path).endswith("sub"):
+    def list_folder(path: Path) -> object:
+        if is_locked[0] and path == desk.volume.specs / "sub":
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", failing)
-    assert desk.scan(after=5).names == frozenset()
-    assert isinstance(desk.wanted(), Present)
-    assert desk.store.problems == ("cannot list specs/: Permission denied; nothing is deemed deleted",)
+    def look(path: Path) -> os.stat_result:
+        if is_locked[0] and path.is_relative_to(desk.volume.specs / "sub"):
+            raise OSError(116, "Stale file handle")
+        return lstat(path)
+
+    monkeypatch.setattr(os, "scandir", list_folder)
+    monkeypatch.setattr(os, "lstat", look)
+    return lambda now: is_locked.__setitem__(0, now)
+
+
+def test_only_what_lies_in_a_folder_that_cannot_be_listed_is_in_doubt(
+    desk: Desk, locked: Callable[[bool], None]
+) -> None:
+    for file in ("sub/a.yaml", "sub/in/b.yaml", "c.yaml"):
+        desk.write(file, document(Path(file).stem))
+    locked(True)
+    (desk.volume.specs / "c.yaml").unlink()
+    desk.put("d.yaml", document("d"))
+    assert desk.scan(after=5).names == {"c"}
+    assert desk.scan(after=2).names == {"d"}
+    assert isinstance(desk.wanted("a"), Present) and isinstance(desk.wanted("b"), Present)
+    assert isinstance(desk.wanted("c", "c.yaml"), Absent)
+    assert desk.store.problems == ()
+    assert desk.store.remarks == ("cannot look at specs/sub: Permission denied; what lies there goes on",)
+    locked(False)
+    desk.scan(after=1)
+    assert desk.store.remarks == ()
+
+
+def test_what_earlier_runs_knew_of_a_folder_that_cannot_be_listed_is_in_doubt(
+    desk: Desk, locked: Callable[[bool], None]
+) -> None:
+    locked(True)
+    (desk.volume.specs / "sub").mkdir()
+    desk.scan(after=5)
+    assert isinstance(desk.wanted("a", "sub/in/a.yaml"), Unsure)
+    assert isinstance(desk.wanted("b", "subway/b.yaml"), Absent)
+    locked(False)
+    desk.scan(after=5)
+    assert desk.wanted("a", "sub/in/a.yaml") == Absent(since=desk.now)
+
+
+def test_what_is_gone_when_a_folder_can_be_listed_again_is_absent_only_since_then(
+    desk: Desk, locked: Callable[[bool], None]
+) -> None:
+    desk.write("sub/a.yaml", document("a"))
+    desk.remove("sub/a.yaml")
+    locked(True)
+    desk.scan(after=5)
+    assert isinstance(desk.wanted("a", "sub/a.yaml"), Unsure)
+    locked(False)
+    desk.scan(after=500)
+    assert desk.wanted("a", "sub/a.yaml") == Absent(since=desk.now)
+
+
+def test_one_file_that_cannot_be_looked_at_casts_doubt_on_itself_alone(
+    desk: Desk, locked: Callable[[bool], None]
+) -> None:
+    desk.write("sub/a.yaml", document("a"))
+    locked(True)
+    assert desk.store.look("sub/b.yaml", True, desk.clock).names == frozenset()
+    assert isinstance(desk.wanted("b", "sub/b.yaml"), Unsure)
+    assert isinstance(desk.wanted("c", "c.yaml"), Absent)
+    assert desk.store.remarks == ("cannot look at specs/sub/b.yaml: Stale file handle; what lies there goes on",)
+    locked(False)
+    desk.store.look("sub/b.yaml", True, desk.clock)
+    assert isinstance(desk.wanted("b", "sub/b.yaml"), Absent)
+    assert desk.store.remarks == ()
+
+
+def test_a_folder_that_is_moved_while_it_is_listed_is_looked_for_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.write("sub/a.yaml", document("a"))
+    scandir = os.scandir
+
+    def moved(path: Path) -> object:
+        if path == desk.volume.specs / "sub":
+            path.rename(desk.volume.specs / "moved")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", moved)
+    look = desk.scan(after=1)
+    assert (look.names, look.again_after) == (frozenset(), timedelta(seconds=1))
+    assert isinstance(desk.wanted("a", "sub/a.yaml"), Present)
 
 
 # -- invalid files -------------------------------------------------------------------------------------------------
@@ -258,7 +343,7 @@ def test_what_is_not_a_plain_small_file_is_refused_and_harms_nothing(desk: Desk,
         os.mkfifo(path)
     else:
         path.write_text("#" * 300_000)
-    looked = threading.Thread(target=desk.store.look, args=("a.yaml", True, desk.now), daemon=True)
+    looked = threading.Thread(target=desk.store.look, args=("a.yaml", True, desk.clock), daemon=True)
     looked.start()
     looked.join(5)
     assert not looked.is_alive()

@@ -48,9 +48,28 @@ def test_a_lock_older_than_ten_minutes_is_ignored(desk: Desk) -> None:
     os.utime(lock, (desk.now.timestamp(), desk.now.timestamp()))
     desk.put("a.yaml", document("a"))
     desk.now += timedelta(minutes=9)
-    assert desk.store.look("a.yaml", True, desk.now).names == frozenset()
+    assert desk.store.look("a.yaml", True, desk.clock).names == frozenset()
     desk.now += timedelta(minutes=2)
-    assert desk.store.look("a.yaml", True, desk.now).names == {"a"}
+    assert desk.store.look("a.yaml", True, desk.clock).names == {"a"}
+
+
+def test_a_lock_that_is_ignored_is_told_and_casts_no_doubt(desk: Desk) -> None:
+    (desk.volume.specs / "repo" / ".git").mkdir(parents=True)
+    lock = desk.volume.specs / "repo" / ".git" / "index.lock"
+    lock.write_text("")
+    os.utime(lock, (desk.now.timestamp(), desk.now.timestamp()))
+    desk.write("a.yaml", document("a"))
+    desk.scan(after=599)
+    assert desk.store.remarks == ()
+    desk.scan(after=2)
+    assert desk.store.remarks == (
+        "specs/repo/.git/index.lock is older than 10 minutes and ignored: remove it if no git runs",
+    )
+    assert desk.store.problems == ()
+    assert isinstance(desk.wanted("b", "repo/b.yaml"), Absent)
+    lock.unlink()
+    desk.scan(after=1)
+    assert desk.store.remarks == ()
 
 
 def test_gits_own_folder_is_never_read(desk: Desk) -> None:

@@ -159,7 +159,7 @@ def test_what_the_files_say_and_what_is_held_are_of_one_moment(s: Simulation, mo
     s.run()
     watch = s.operator._specs
     assert "j0" in watch.held
-    ask = watch._store.wanted
+    ask = watch._store.answer
 
     def files_come_back_meanwhile(*question: Any) -> Any:
         """Another thread believes the files that are back, as soon as it may."""
@@ -170,7 +170,7 @@ def test_what_the_files_say_and_what_is_held_are_of_one_moment(s: Simulation, mo
         other.join(0.3)
         return answer
 
-    monkeypatch.setattr(watch._store, "wanted", files_come_back_meanwhile)
+    monkeypatch.setattr(watch._store, "answer", files_come_back_meanwhile)
     wanted, is_held = watch.look_up("j0", "j0.yaml", s.clock())
     assert isinstance(wanted, Absent)
     assert is_held

@@ -1,14 +1,13 @@
 """Values in, files out, and back; and what a file that is not ours to trust turns into."""
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from opeva_specs.status import JobStatus, Meta, Observed, Phase, Wish
-from opeva_specs.store import ControlStore, Damaged, EventLog, StatusStore, is_full
+from opeva_specs.store import ControlStore, Damaged, EventLog, StatusStore
 from opeva_specs.volume import SharedVolume
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 1, tzinfo=UTC)
@@ -143,11 +142,6 @@ def test_what_follows_a_torn_line_is_found(volume: SharedVolume) -> None:
     volume.append("state/jobs/a/events.jsonl", b'{"at": "2026')
     events.append("a", NOW, "Accepted", '{"at": 1}', status=status(message='{"at": 2}'))
     assert events.last_status("a") == status(message='{"at": 2}')
-
-
-@pytest.mark.parametrize(("number", "is_it"), [(28, True), (122, True), (5, False), (13, False)])
-def test_a_full_disk_is_told_apart_from_other_failures(number: int, is_it: bool) -> None:
-    assert is_full(OSError(number, os.strerror(number))) is is_it
 
 
 def test_a_copied_status_of_another_job_is_damaged(volume: SharedVolume) -> None:
