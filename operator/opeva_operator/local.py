@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import opeva_operator.handlers  # noqa: F401 - importing them registers them
 from opeva_operator.acceptance import Acceptance
@@ -76,7 +75,7 @@ class Operator:
         """Wait for the volume, then begin; False when it was stopped while waiting."""
         self._volume.make_folders()
         hand_over(self._volume)
-        if not self._lock.wait(self._stopping.is_set, lambda seconds: void(self._stopping.wait(seconds))):
+        if not self._lock.wait(self._stopping.is_set, self._stopping.wait):
             return False
         instance = identify(self._volume)
         empty_trash(self._volume)
@@ -220,6 +219,9 @@ class Operator:
     def _beat(self) -> None:
         """Tell that the operator lives, whatever the engine keeps the others waiting for."""
         while not self._stopping.is_set():
+            if not self._lock.is_kept():
+                self.stop_soon()
+                return
             try:
                 self._heartbeat()
             except OSError as error:
@@ -337,7 +339,3 @@ class Operator:
             engine = self._hosts.local.engine
             self._found_root = self._settings.shared_data_host or engine.host_path(here) or here
         return self._found_root
-
-
-def void(_: Any) -> None:
-    """Forget a value."""
