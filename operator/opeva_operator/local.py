@@ -17,7 +17,7 @@ from opeva_operator.engine import Engine, EngineError
 from opeva_operator.enginewatch import EngineWatch
 from opeva_operator.fleet import make_hosts, workers_of
 from opeva_operator.folders import empty_trash
-from opeva_operator.founding import hand_over, host_boot_id, identify, recorded_jobs
+from opeva_operator.founding import hand_over, host_boot_id, identify, recorded_jobs, sweep
 from opeva_operator.gate import Gatekeeper
 from opeva_operator.hosts import Surroundings
 from opeva_operator.imported import Importer
@@ -79,6 +79,7 @@ class Operator:
             return False
         instance = identify(self._volume)
         empty_trash(self._volume)
+        sweep(self._volume, self._wall())
         self._build(instance)
         self._load()
         self._watch.start()
