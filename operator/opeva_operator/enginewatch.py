@@ -31,9 +31,9 @@ class EngineWatch:
     def list_containers(self) -> None:
         """Have every job looked at that has a container there."""
         try:
-            containers = self._host.list_containers()
             if self._host.facts.unusable is not None:
-                self._look()
+                self._look()  # first: whoever hears that the host answers wants to know whether it may be used
+            containers = self._host.list_containers()
         except EngineError as error:
             self._host.lost(error)
             return

@@ -1,20 +1,24 @@
-"""The first start on a volume: its identity, its sentinel, and who may write where."""
+"""Starting on a volume: its identity, its sentinel, who may write where, and what crashes left behind."""
 
 import logging
 import os
 import uuid
 from collections.abc import Container
+from datetime import datetime, timedelta
 from pathlib import Path
+from stat import S_ISREG
 
 import orjson
 
 from opeva_operator.imported import keep_copy
-from opeva_specs.volume import SENTINEL, SharedVolume
+from opeva_specs.volume import SENTINEL, SharedVolume, is_scrap
 
 logger = logging.getLogger(__name__)
 
 API_UID = 10001
 API_FOLDERS = ("specs/api", "control", "configs", "datasets")
+SWEPT = ("", "status", "state", "control", "configs", "specs", "specs/api")
+SCRAP_AGE = timedelta(days=1)
 
 
 def identify(volume: SharedVolume) -> str:
@@ -52,6 +56,23 @@ def hand_over(volume: SharedVolume) -> None:
                     os.fchown(fd, API_UID, API_UID)
         except OSError as error:  # a job may have put a link in the place of a folder that it can write
             logger.error("cannot hand %s/ to the API: %s", folder, error.strerror)
+
+
+def sweep(volume: SharedVolume, now: datetime) -> None:
+    """Remove what writes that were cut short left in our folders, once it is a day old."""
+    for folder in SWEPT:
+        try:
+            with volume.folder(folder) as fd:
+                _sweep(fd, now)
+        except OSError as error:
+            logger.warning("cannot sweep %s/: %s", folder, error.strerror)
+
+
+def _sweep(fd: int, now: datetime) -> None:
+    for name in filter(is_scrap, os.listdir(fd)):
+        found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        if S_ISREG(found.st_mode) and now.timestamp() - found.st_mtime > SCRAP_AGE.total_seconds():
+            os.unlink(name, dir_fd=fd)
 
 
 def recorded_jobs(volume: SharedVolume, known: Container[str]) -> set[str]:

@@ -168,7 +168,7 @@ class Host:
         """Learn what there is, how its clock goes, and whether it has our volume. Raises EngineError."""
         with self._looking:
             began = self._parts.clock()
-            info = self.engine.info()
+            info = self._asked(self.engine.info)
             self.facts.clock_offset = info.at - (began + (self._parts.clock() - began) / 2)
             self.facts.info = info
             is_changed = self.facts.unusable is not None and self._probe()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import opeva_operator.handlers  # noqa: F401 - importing them registers them
 from opeva_operator.acceptance import Acceptance
@@ -18,7 +17,7 @@ from opeva_operator.engine import Engine, EngineError
 from opeva_operator.enginewatch import EngineWatch
 from opeva_operator.fleet import make_hosts, workers_of
 from opeva_operator.folders import empty_trash
-from opeva_operator.founding import hand_over, host_boot_id, identify, recorded_jobs
+from opeva_operator.founding import hand_over, host_boot_id, identify, recorded_jobs, sweep
 from opeva_operator.gate import Gatekeeper
 from opeva_operator.hosts import Surroundings
 from opeva_operator.imported import Importer
@@ -76,10 +75,11 @@ class Operator:
         """Wait for the volume, then begin; False when it was stopped while waiting."""
         self._volume.make_folders()
         hand_over(self._volume)
-        if not self._lock.wait(self._stopping.is_set, lambda seconds: void(self._stopping.wait(seconds))):
+        if not self._lock.wait(self._stopping.is_set, self._stopping.wait):
             return False
         instance = identify(self._volume)
         empty_trash(self._volume)
+        sweep(self._volume, self._wall())
         self._build(instance)
         self._load()
         self._watch.start()
@@ -220,6 +220,9 @@ class Operator:
     def _beat(self) -> None:
         """Tell that the operator lives, whatever the engine keeps the others waiting for."""
         while not self._stopping.is_set():
+            if not self._lock.is_kept():
+                self.stop_soon()
+                return
             try:
                 self._heartbeat()
             except OSError as error:
@@ -337,7 +340,3 @@ class Operator:
             engine = self._hosts.local.engine
             self._found_root = self._settings.shared_data_host or engine.host_path(here) or here
         return self._found_root
-
-
-def void(_: Any) -> None:
-    """Forget a value."""

@@ -7,6 +7,7 @@ root is opened with O_NOFOLLOW, for reading and for writing.
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -17,6 +18,7 @@ from pathlib import Path
 FOLDERS = ("specs", "specs/api", "control", "status", "rejected", "state", "state/jobs", "jobs", "configs", "datasets")
 SENTINEL = ".opeva"
 _PIECE = 64 * 1024
+_SCRAP = re.compile(r"\..+\.[0-9a-f]{8}~", re.DOTALL)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -101,7 +103,7 @@ class SharedVolume:
         """
         parent, name = _split(relative)
         with self.folder(parent, create=True) as folder_fd:
-            temporary = f".{name[:200]}.{secrets.token_hex(4)}~"
+            temporary = f".{name[:200]}.{secrets.token_hex(4)}~"  # as `is_scrap` knows it
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=folder_fd)
             try:
                 with os.fdopen(fd, "wb") as file:
@@ -182,6 +184,11 @@ class SharedVolume:
         """Bytes left for files on the volume."""
         found = os.statvfs(self.root)
         return found.f_bavail * found.f_frsize
+
+
+def is_scrap(name: str) -> bool:
+    """Whether a file has the name of a write that is under way, or was when its process died."""
+    return _SCRAP.fullmatch(name) is not None
 
 
 def _parts(relative: str) -> list[str]:

@@ -28,6 +28,8 @@ QUICK = {
     "OPEVA_POLL_SECONDS": "1",
     "OPEVA_MIN_FREE_BYTES": "0",
     "OPEVA_MAX_CONCURRENT_JOBS": "50",
+    "OPEVA_DEFAULT_CPU": "0.01",  # what runs at once depends on no machine
+    "OPEVA_DEFAULT_MEMORY": "1M",
     "OPEVA_ENGINE_TIMEOUT_SECONDS": "20",
     "OPEVA_DEFAULT_IMAGE": IMAGE,
 }

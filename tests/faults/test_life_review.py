@@ -199,23 +199,6 @@ def test_an_engine_whose_clock_goes_wrong_does_not_change_how_a_run_ended(s: Sim
     assert s.phase("a") == "Failed DeadlineExceeded"
 
 
-def test_whoever_waits_for_an_engine_that_comes_and_goes_is_woken(s: Simulation) -> None:
-    live(s, "b")
-    s.engine.is_reachable = False
-    s.wait(5)
-    s.engine.is_reachable = True
-    s.wait(1)
-    s.engine.is_reachable = False
-    s.operator.ask_engine()
-    s.drop("a")
-    s.run()
-    assert s.phase("a") == "Queued EngineUnreachable"
-    s.engine.is_reachable = True
-    s.operator.ask_engine()
-    s.wait(11)
-    assert s.phase("a") == "Running Running"
-
-
 def test_after_an_outage_the_line_is_as_it_was(tmp_path: Path) -> None:
     names = [f"n{number}" for number in range(9)]
     s = Simulation(tmp_path / "data", max_concurrent_jobs=1)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,37 @@ def test_a_host_that_was_away_is_looked_at_anew_and_gives_nothing_when_its_volum
     fleet.volume.write("state/instance.json", b'{"id": "ours"}', durable=False)
     tower.look()
     assert fleet.capacities["tower"] == Capacity(jobs=64, cpu=64 * 10**9, memory=2**40, gpu=0)
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["first contact", "back again"])
+def test_jobs_that_hear_that_a_host_answers_find_it_usable(tmp_path: Path, is_new: bool) -> None:
+    fleet = Fleet(tmp_path, "tower")
+    tower = _tower(fleet)
+    if not is_new:
+        tower.look()
+        tower.list_containers()
+        fleet.clock.advance(60)
+        tower.lost(EngineUnreachable("no answer"))
+    found: list[str | None] = []
+
+    def wake_all(host: str, after_seconds: float) -> None:
+        if tower.trouble is None:
+            found.append(tower.facts.unusable)
+
+    tower._parts = replace(tower._parts, wake_all=wake_all)
+    EngineWatch(tower, _roster(), fleet.woken.append, _Once()).ask()
+    assert found and set(found) == {None}
+
+
+def test_a_look_that_meets_silence_keeps_the_others_from_asking(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    tower, engine = _tower(fleet), fleet.engines["tower"]
+    tower.expect("job")
+    monkeypatch.setattr(module, "SLOW", 0.0)
+    engine.fail("info", EngineUnreachable("no answer"))
+    with pytest.raises(EngineUnreachable):
+        tower.look()
+    assert isinstance(tower.find("job", NAME), Unreachable)
+    assert ("find", NAME) not in engine.calls
 
 
 def test_images_are_asked_for_now_and_then_and_after_one_was_pulled(fleet: Fleet) -> None:

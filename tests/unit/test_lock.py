@@ -5,6 +5,9 @@ import fcntl
 import multiprocessing
 import os
 import signal
+import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any
 import orjson
 import pytest
 
-from opeva_operator.lock import HolderLock, heartbeat_age
+from opeva_operator.lock import CLAIM_PAUSE, HolderLock, heartbeat_age
 from opeva_specs.volume import SharedVolume
 
 
@@ -102,6 +105,90 @@ def test_where_locks_do_not_work_a_heartbeat_stands_for_them(
     if seconds_ago is not None:
         beat(volume, seconds_ago)
     assert tries(volume) is is_free
+
+
+@pytest.fixture
+def lockless(volume: SharedVolume, monkeypatch: pytest.MonkeyPatch) -> SharedVolume:
+    """A volume whose file system has no locks."""
+    monkeypatch.setattr(fcntl, "flock", _no_locks(errno.ENOLCK))
+    return volume
+
+
+def claim(volume: SharedVolume, name: str, seconds_ago: float = 0) -> None:
+    at = (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()
+    (volume.root / "state" / "operator.claim").write_bytes(orjson.dumps({"name": name, "at": at}))
+
+
+def once() -> Callable[[], bool]:
+    """Tells to stop after one look."""
+    looks = iter([False])
+    return lambda: next(looks, True)
+
+
+def test_of_two_that_start_together_without_locks_one_has_the_volume(lockless: SharedVolume) -> None:
+    held = [False] * 8
+    together = threading.Barrier(len(held))
+
+    def start(number: int) -> None:
+        together.wait()
+        held[number] = HolderLock(lockless).wait(once(), lambda seconds: time.sleep(seconds / 4))
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(len(held))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert held.count(True) == 1
+
+
+def test_who_looks_while_another_claims_the_volume_waits(lockless: SharedVolume) -> None:
+    others, pauses = [], []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        others.append(tries(lockless))
+
+    assert HolderLock(lockless).wait(once(), pause)
+    assert (others, pauses) == ([False], [CLAIM_PAUSE])
+
+
+def test_a_claim_that_was_overwritten_meanwhile_is_none(lockless: SharedVolume) -> None:
+    first = HolderLock(lockless)
+    assert not first.wait(once(), lambda seconds: claim(lockless, "another"))
+
+
+def test_who_was_silent_too_long_notices_that_another_took_over(
+    lockless: SharedVolume, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = HolderLock(lockless), HolderLock(lockless)
+    assert first.wait(once(), lambda seconds: None)
+    beat(lockless, 20)
+    held_for = orjson.loads((lockless.root / "state" / "operator.claim").read_bytes())["name"]
+    claim(lockless, held_for, seconds_ago=100)
+    assert first.is_kept()
+    assert second.wait(once(), lambda seconds: None)
+    assert second.is_kept() and not first.is_kept()
+    assert "another operator took this volume over" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage", "unreadable"])
+def test_while_nobody_can_tell_the_holder_goes_on(lockless: SharedVolume, damage: str) -> None:
+    lock, path = HolderLock(lockless), lockless.root / "state" / "operator.claim"
+    assert lock.wait(once(), lambda seconds: None)
+    path.unlink()
+    if damage == "garbage":
+        path.write_bytes(b"{")
+    if damage == "unreadable":
+        path.mkdir()
+    assert lock.is_kept()
+
+
+def test_a_claim_says_nothing_against_a_lock_of_the_kernel(volume: SharedVolume) -> None:
+    lock = HolderLock(volume)
+    assert lock.wait(lambda: False)
+    claim(volume, "another")
+    assert lock.is_kept()
+    lock.release()
 
 
 def test_another_error_of_the_lock_is_told(volume: SharedVolume, monkeypatch: pytest.MonkeyPatch) -> None:

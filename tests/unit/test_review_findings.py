@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.unit.simulation import IMAGE, Simulation, document
 
+from opeva_operator import local
 from opeva_operator.engine import Container, EngineUnreachable
 from opeva_operator.founding import hand_over
 from opeva_operator.local import Operator
@@ -97,6 +98,26 @@ def eventually(is_true: Callable[[], bool], seconds: float = 10) -> bool:
     while not is_true() and time.monotonic() < end:
         time.sleep(0.02)
     return is_true()
+
+
+def test_an_operator_that_was_replaced_stops_and_tells_no_more_that_it_lives(
+    s: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "HEARTBEAT_EVERY", 0.01)
+    s.operator._lock.release()  # as on a file system without locks
+    beating = threading.Thread(target=s.operator._beat, daemon=True)
+    beating.start()
+    beat = s.volume.root / "state" / "operator.json"
+    assert eventually(beat.exists)
+    s.operator.stop_soon()
+    beating.join(10)
+    s.operator._stopping.clear()
+    s.clock.advance(1)
+    beat.unlink()
+    (s.volume.root / "state" / "operator.claim").write_text('{"name": "another", "at": "2026-01-01T00:00:00+00:00"}')
+    s.operator._beat()
+    assert s.operator._stopping.is_set()
+    assert not beat.exists()
 
 
 def test_a_checkout_of_many_files_needs_no_thread_for_each(living: tuple[Operator, FakeEngine], tmp_path: Path) -> None:
