@@ -31,9 +31,9 @@ OPTIONS = {
     "ControlPath": "none",  # a connection shared with others would not end with this one
     "LogLevel": "ERROR",
 }
-# The shell becomes ssh, and a process beside it ends their group when this operator is gone, however it went: the other
-# end of its input is closed then.
-_GUARD = 'exec 3<&0 </dev/null; { read -r _ <&3; kill -9 0; } >/dev/null 2>&1 & exec "$@" 3<&-'
+# The shell becomes ssh, and a process beside it removes their folder and ends their group when this operator is gone,
+# however it went: the other end of its input is closed then.
+_GUARD = 'exec 3<&0 </dev/null; { read -r _ <&3; rm -rf -- "$0"; kill -9 0; } >/dev/null 2>&1 & exec "$@" 3<&-'
 
 
 class SshTunnel:
@@ -75,7 +75,7 @@ class SshTunnel:
         said = socket.with_name("said")
         with said.open("wb") as words:
             self._process = subprocess.Popen(
-                ["sh", "-c", _GUARD, "sh", *command(self._url, self._files, str(socket))],
+                ["sh", "-c", _GUARD, str(socket.parent), *command(self._url, self._files, str(socket))],
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=words, start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + 2 * CONNECT_SECONDS

@@ -168,11 +168,13 @@ def test_pauses_grow_to_a_minute() -> None:
 
 
 def test_an_operator_that_is_killed_leaves_no_ssh_behind(stand: Stand) -> None:
-    code = "import time; from opeva_operator.ssh_tunnel import SshTunnel; SshTunnel('ssh://tower').ensure(); "
-    code += "print('open', flush=True); time.sleep(60)"
+    code = "import time; from opeva_operator.ssh_tunnel import SshTunnel; tunnel = SshTunnel('ssh://tower'); "
+    code += "print(tunnel.ensure(), flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
-        assert owner.stdout is not None and owner.stdout.readline() == "open\n"
+        assert owner.stdout is not None
+        folder = Path(owner.stdout.readline().strip()).parent
+        assert folder.is_dir()
         (pid,) = stand.pids()
         assert is_alive(pid)
         owner.kill()
-    eventually(lambda: not is_alive(pid))
+    eventually(lambda: not is_alive(pid) and not folder.exists())
