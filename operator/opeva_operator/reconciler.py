@@ -90,10 +90,12 @@ class Reconciler:
             logger.error("job %s: left alone until something changes: %s", name, error)
 
     def _cause(self, name: str, status: JobStatus | None, wanted: object) -> str | None:
+        if status is None and not isinstance(wanted, Present):
+            return None  # nor is a name noted of which nothing is left
         is_new_here = name not in self._met
         self._met.add(name)
         if status is None:
-            return "create" if isinstance(wanted, Present) else None
+            return "create"
         if isinstance(wanted, Present) and wanted.digest != status.metadata.digest:
             return "update"
         if isinstance(wanted, Absent) and not status.status.phase.is_terminal:

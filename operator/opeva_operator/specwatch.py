@@ -61,6 +61,7 @@ class SpecWatch:
     def scan(self) -> None:
         """Look at every spec file."""
         self._follow_up(self._store.scan(self._clock), None)
+        self._store.forget_names(lambda name: self._roster.get(name) is not None)
 
     def hint(self, source: str, is_complete: bool) -> None:
         """Look at one file below `specs/` that may have changed."""

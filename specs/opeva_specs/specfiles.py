@@ -154,7 +154,7 @@ class SpecStore:
         for name in new:
             self._holders.setdefault(name, set()).add(source)
         for name in old.keys() - new.keys():
-            self._holders[name].discard(source)
+            self._let_go(name, source)
         for name in old.keys() | new.keys():
             if old.get(name) != new.get(name):
                 self._since[name] = now
@@ -167,9 +167,22 @@ class SpecStore:
             return Look()
         names = frozenset(doc.name for doc in file.docs)
         for name in names:
-            self._holders[name].discard(source)
+            self._let_go(name, source)
             self._since[name] = now
         return Look(names=names, files=frozenset({source}))
+
+    def _let_go(self, name: str, source: str) -> None:
+        self._holders[name].discard(source)
+        if not self._holders[name]:
+            del self._holders[name]
+
+    def forget_names(self, is_known: Callable[[str], bool]) -> None:
+        """Forget when names came and went that are in no file, and that nobody knows any more."""
+        with self.lock:
+            for name in (self._since.keys() | self._owners.keys()) - self._holders.keys():
+                if not is_known(name):
+                    self._since.pop(name, None)
+                    self._owners.pop(name, None)
 
     # -- answering -----------------------------------------------------------------------------------------------
 
