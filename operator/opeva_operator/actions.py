@@ -4,7 +4,7 @@ import contextlib
 import errno
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from opeva_operator import outcome
 from opeva_operator.acceptance import Acceptance, Accepted, adopted, restored
@@ -21,6 +21,7 @@ from opeva_operator.folders import Folders
 from opeva_operator.gate import Gatekeeper, pulling
 from opeva_operator.hosts import Host, Hosts
 from opeva_operator.launch import container_name, container_spec
+from opeva_operator.pulls import Landed
 from opeva_operator.pulse import Pulses
 from opeva_operator.refusals import Refusals, start_failure
 from opeva_operator.situation import (
@@ -128,7 +129,8 @@ class Actions:
             case Conclude(container):
                 return self._conclude(name, status, container)
             case Signal(container, signal):
-                self._signal(container, signal)
+                with contextlib.suppress(ContainerGone):
+                    self._hosts.of_container(container).engine.signal(container.id, signal)
                 return outcome.delivered(status, self._clock())
             case Remove(container):
                 self._hosts.of_container(container).engine.remove(container.id)
@@ -224,7 +226,12 @@ class Actions:
         if accepted.job.spec.image_pull_policy == "Never":
             words = f"the image {accepted.image!r} is not on this host, and imagePullPolicy is Never"
             return self._failed(status, Reason.IMAGE_PULL_FAILED, words)
-        flight = self._host(status).pulls.want(accepted.image, name)
+        pulls = self._host(status).pulls
+        came, patience = pulls.result(accepted.image), timedelta(seconds=self._settings.start_timeout_seconds)
+        if isinstance(came, Landed) and self._clock() - came.at < patience:  # it would be fetched for ever
+            words = f"the image {accepted.image!r} was fetched a moment ago, and yet the engine does not have it"
+            return self._failed(status, Reason.IMAGE_PULL_FAILED, words)
+        flight = pulls.want(accepted.image, name)
         return outcome.blocked(outcome.unopened(status), (pulling(accepted.image, flight),))
 
     def _without_volume(self, status: JobStatus, error: EngineError) -> JobStatus | None:
@@ -240,12 +247,6 @@ class Actions:
         return outcome.unopened(status)
 
     # -- ending --------------------------------------------------------------------------------------------------
-
-    def _signal(self, container: Container, signal: str) -> None:
-        try:
-            self._hosts.of_container(container).engine.signal(container.id, signal)
-        except ContainerGone:
-            return
 
     def _conclude(self, name: str, status: JobStatus, container: Container) -> JobStatus:
         evidence = self._complete_log(name, container)

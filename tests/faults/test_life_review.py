@@ -8,7 +8,7 @@ import pytest
 from tests.unit.machines import Fleet
 from tests.unit.simulation import Simulation
 
-from opeva_operator.engine import EngineError, EngineUnreachable
+from opeva_operator.engine import EngineError, EngineUnreachable, ImageMissing
 from opeva_operator.testing import FakeRun
 
 
@@ -150,6 +150,24 @@ def test_an_engine_that_is_away_while_an_image_is_fetched_fails_no_job(s: Simula
     s.run()
     s.wait(60)
     assert s.phase("a") == "Running Running"
+
+
+def test_an_image_that_comes_and_is_not_there_is_not_fetched_for_ever(s: Simulation) -> None:
+    s.engine.host.registry["far:1"] = "sha256:1"
+    s.engine.fail("create", ImageMissing("No such image: far:1"), times=1000)
+    s.drop("a", image="far:1")
+    s.wait(60)
+    assert s.phase("a") == "Failed ImagePullFailed"
+    assert [call[0] for call in s.engine.calls].count("pull") == 1
+
+
+def test_an_image_that_was_removed_since_it_came_is_fetched_again(s: Simulation) -> None:
+    s.engine.host.registry["far:1"] = "sha256:1"
+    live(s, image="far:1")
+    s.finish("a")
+    s.wait(3600)
+    del s.engine.host.images["far:1"]
+    live(s, image="far:1", rerun=1)
 
 
 def test_refusals_of_an_earlier_run_are_not_held_against_the_next(s: Simulation) -> None:
