@@ -180,6 +180,51 @@ def test_what_is_declared_is_never_exceeded_and_is_enforced(site: Site) -> None:
     site.until("three", "Running")
 
 
+def test_memory_short_and_then_enough(site: Site) -> None:
+    site.restart(OPEVA_MEMORY="128M")
+    site.run("holds", SLEEP, resources={"memory": "100Mi"})
+    site.until("holds", "Running")
+    site.run("waits", resources={"memory": "64Mi"})
+    told = site.until("waits", "Queued", "MemoryShort")
+    assert told.raw["status"]["blockers"][0]["details"]["short"] == 36 * 2**20
+    site.wish("holds", "stop")
+    site.until("waits", "Finished")
+
+
+def test_user_cap(site: Site) -> None:
+    site.restart(OPEVA_MAX_JOBS_PER_USER="1")
+    site.run("hers", SLEEP, submittedBy="ana")
+    site.until("hers", "Running")
+    site.run("hers-too", submittedBy="ana")
+    site.run("his", submittedBy="bo")
+    assert "'ana'" in site.until("hers-too", "Queued", "UserCap").message
+    site.until("his", "Finished")
+    site.wish("hers", "stop")
+    site.until("hers-too", "Finished")
+
+
+def test_what_comes_free_is_kept_for_one_that_was_passed_often_enough(site: Site) -> None:
+    site.restart(OPEVA_CPUS="2", OPEVA_MAX_BYPASS="1")
+    site.run("holds", SLEEP, resources={"cpu": 1})
+    site.until("holds", "Running")
+    site.run("large", resources={"cpu": 2})
+    site.until("large", "Queued", "CpuShort")
+    site.run("passes", resources={"cpu": 1})
+    site.until("passes", "Finished")
+    site.run("may-not", resources={"cpu": 1})
+    assert "large" in site.until("may-not", "Queued", "Reserved").message
+    site.wish("holds", "stop")
+    site.until("large", "Finished")
+    site.until("may-not", "Finished")
+
+
+def test_data_set_missing(site: Site) -> None:
+    site.run("waits", config={"simulator": {"dataset_path": "/data/datasets/town/schema.json"}})
+    assert "town" in site.until("waits", "Queued", "DatasetMissing").message
+    (site.root / "datasets/town").mkdir(parents=True)
+    site.until("waits", "Finished")
+
+
 def test_a_fork_bomb_meets_its_limit(site: Site) -> None:
     site.restart(OPEVA_PIDS_LIMIT="16")
     site.run("bomb", "for n in $(seq 40); do sleep 5 & done; wait")
