@@ -98,7 +98,7 @@ class Acceptance:
             kept = accepted.model_copy(update={"job": job})
             self._volume.write(_record(name), _json(kept), durable=True)
         meta = changed(status.metadata, **_meta_fields(job, wanted))
-        info = {**status.status.job_info, **_submitter(job)}
+        info = {key: value for key, value in status.status.job_info.items() if key != "submitted_by"} | _submitter(job)
         observed = changed(
             status.status,
             grace_seconds=job.spec.termination_grace_period_seconds,

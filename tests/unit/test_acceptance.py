@@ -196,3 +196,10 @@ def test_the_outcome_that_is_shown_again_is_that_of_its_last_attempt() -> None:
     shown = restored(before, before.status.generations[0], *WRITTEN, NOW)
     assert (shown.status.phase, shown.status.finished_at) == (Phase.FINISHED, ago(1))
     assert attempt().is_open and shown.attempt is not None and not shown.attempt.is_open
+
+
+def test_an_edit_that_drops_the_user_drops_the_user(acceptance: Acceptance) -> None:
+    status = accept(acceptance, args=["x"], submittedBy="ann")
+    assert status.status.job_info["submitted_by"] == "ann"
+    after = acceptance.amend(job(args=["x"]), present(source_hash="h2"), status, NOW)
+    assert "submitted_by" not in after.status.job_info
