@@ -1,6 +1,7 @@
 """The gate: may a queued job start now? Asks the surroundings and the queue, and names all that is in the way."""
 
 import threading
+import time
 from datetime import datetime
 
 from opeva_operator.acceptance import Acceptance, Accepted, ConfigMissing
@@ -18,6 +19,10 @@ from opeva_specs.volume import SharedVolume
 _EVERYBODYS = frozenset({Reason.DISK_PRESSURE, Reason.ENGINE_UNREACHABLE, Reason.HOST_UNUSABLE})  # at one host
 
 
+MOST_REFUSALS = 3
+REFUSALS_COUNT_FOR = 20.0  # seconds; then it is tried anew
+
+
 class Gatekeeper:
     """Asks config, data set, host, disk, network, image and the queue."""
 
@@ -32,6 +37,7 @@ class Gatekeeper:
         self._acceptance, self._hosts = acceptance, hosts
         self._roster, self._volume, self._settings = roster, volume, settings
         self._networks: set[tuple[str, str]] = set()
+        self._refused: dict[tuple[str, str], list[float]] = {}  # when an engine had no such network after all
         self._making = {host.name: threading.Lock() for host in hosts}
 
     def ask(
@@ -65,6 +71,14 @@ class Gatekeeper:
     def forget_network(self, host: str, network: str) -> None:
         """The host's engine says that it has no such network: ask again next time."""
         self._networks.discard((host, network))
+        now = time.monotonic()
+        recent = [at for at in self._refused.get((host, network), ()) if now - at < REFUSALS_COUNT_FOR]
+        self._refused[host, network] = [*recent, now][-MOST_REFUSALS:]
+
+    def _is_refused(self, host: str, network: str) -> bool:
+        """Whether the engine says yes when asked for the network, and no when it is to be used, again and again."""
+        times = self._refused.get((host, network), [])
+        return len(times) == MOST_REFUSALS and time.monotonic() - times[-1] < REFUSALS_COUNT_FOR
 
     def _config(self, name: str, accepted: Accepted, status: JobStatus) -> tuple[list[Blocker], JobStatus]:
         if not accepted.has_config or status.status.config_digest is not None:
@@ -94,6 +108,9 @@ class Gatekeeper:
         network = accepted.network
         if (host.name, network) in self._networks or network in ("none", "bridge"):
             return None
+        if self._is_refused(host.name, network):
+            words = f"the engine lists the Docker network {network!r}, and does not let its container in"
+            return Blocker(kind=Reason.NETWORK_MISSING, message=words, unblocks="the network is made anew, or another")
         try:
             if network == self._settings.docker_network:
                 with self._making[host.name]:  # Docker would make two of one name

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.machines import Fleet
 from tests.unit.simulation import Simulation
 
-from opeva_operator.engine import EngineError, EngineUnreachable, ImageMissing
+from opeva_operator.engine import EngineError, EngineUnreachable, ImageMissing, NetworkNotFound
 from opeva_operator.testing import FakeRun
 
 
@@ -319,3 +319,16 @@ def test_after_its_files_expired_a_run_is_told_of_no_earlier_one(s: Simulation) 
     s.run()
     assert "OPEVA_PREVIOUS_ATTEMPT" not in s.engine.wanted("a").env
     assert not (s.volume.jobs / "a/attempts").exists()
+
+
+def test_a_network_that_is_there_and_lets_nobody_in_is_told_and_tried_now_and_then(s: Simulation) -> None:
+    s.engine.host.networks.add("odd")
+    s.engine.fail("start", NetworkNotFound("network odd not found"), times=1000)
+    s.drop("a", network="odd")
+    s.run()
+    assert s.phase("a") == "Queued NetworkMissing"
+    assert "does not let" in s.status("a").status.message
+    assert len(s.status("a").status.attempts) == 0
+    before = len(s.engine.calls)
+    s.wait(20)
+    assert len(s.engine.calls) - before < 60
